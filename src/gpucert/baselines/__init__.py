@@ -1,0 +1,1 @@
+"""What healthy cards of one model measure, and the limits that follow from it."""

@@ -1,0 +1,58 @@
+"""A limit: where a measure of one model stops being acceptable, and how much is known about that."""
+
+from enum import StrEnum
+from typing import Literal
+
+from msgspec import Struct
+
+from gpucert.units import Unit
+
+
+class Grade(StrEnum):
+    """How much evidence stands behind a limit, by its number of reference cards n."""
+
+    PRIOR = "prior"
+    THIN = "thin"
+    DEVELOPING = "developing"
+    ESTABLISHED = "established"
+
+
+def grade(n: int) -> Grade:
+    """n = 0 prior, 1 to 4 thin, 5 to 19 developing, 20 and more established."""
+    if n == 0:
+        return Grade.PRIOR
+    if n < 5:
+        return Grade.THIN
+    return Grade.DEVELOPING if n < 20 else Grade.ESTABLISHED
+
+
+class Limit(Struct, frozen=True, kw_only=True):
+    """The limit of one measure, named `probe.measure`."""
+
+    measure: str
+    unit: Unit
+    better: Literal["higher", "lower"]
+    centre: float
+    """What healthy cards measure: tier percentages count from here."""
+    limit: float
+    """The global gate."""
+    n: int
+    source: str
+
+    @property
+    def grade(self) -> Grade:
+        """How much evidence stands behind it."""
+        return grade(self.n)
+
+
+class Baseline(Struct, frozen=True, kw_only=True):
+    """All limits of one model."""
+
+    model: str
+    version: int
+    limits: tuple[Limit, ...]
+    sha256: str
+
+    def find(self, measure: str) -> Limit | None:
+        """The limit of a measure, None when there is none: then nothing about it can pass."""
+        return next((limit for limit in self.limits if limit.measure == measure), None)

@@ -1,0 +1,92 @@
+"""What a probe declares, and the bench that it is handed: these two are all that a probe needs to know of the house."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from gpucert.reading import Reading
+from gpucert.record import Counters, Identity, Mismatch, Sample, Settings
+from gpucert.stress.backend import Backend
+from gpucert.units import Unit
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A promise: this probe measures `name` in `unit`. A promise left unset is never a pass."""
+
+    name: str
+    unit: Unit
+    sentence: str
+
+
+class Card(Protocol):
+    """The card's own words, asked of the monitor: a probe has no other way to the driver."""
+
+    def identity(self) -> Identity:
+        """Who the card says it is."""
+
+    def settings(self) -> Settings:
+        """Its modes and limits."""
+
+    def counters(self) -> Counters:
+        """Its counters now."""
+
+    def samples(self, since_s: float) -> tuple[Sample, ...]:
+        """Telemetry from `since_s` on, oldest first."""
+
+    def now_s(self) -> float:
+        """The run's clock, which telemetry is stamped with."""
+
+
+class Bench(Protocol):
+    """Everything that a running probe may touch."""
+
+    card: Card
+    backend: Backend
+    seed: int
+    options: Mapping[str, str | float | bool]
+    """From the step in the plan, for example `profile = "quick"`."""
+
+    def time_left(self) -> float:
+        """Seconds of the step's budget that remain, on the card's clock."""
+
+    def measure(
+        self, name: str, value: Reading[float | int], *, u: float | None = None, n: int = 1, where: str = ""
+    ) -> None:
+        """Keep the promise `name`. A float that is not finite becomes an absurd reading.
+
+        Raises UndeclaredMeasureError or SetTwiceError.
+        """
+
+    def mismatch(self, mismatch: Mismatch) -> None:
+        """Put one located error on the record (the first 4096 are kept)."""
+
+    def trace(self, name: str, at_s: tuple[float, ...], channels: Mapping[str, tuple[float, ...]]) -> None:
+        """Put a series of the probe's own on the record."""
+
+    def progress(self, fraction: float, text: str) -> None:
+        """Tell the person who waits; `fraction` of the step is done."""
+
+
+class UndeclaredMeasureError(LookupError):
+    """A probe set a measure that it never declared."""
+
+
+class SetTwiceError(RuntimeError):
+    """A probe set a measure a second time."""
+
+
+class SkipError(Exception):
+    """Raised by a probe that cannot run here; its text is the reason on the record. Never a pass."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """The declaration at the bottom of a probe's file. `name` never changes once a record holds it."""
+
+    name: str
+    summary: str
+    measures: tuple[Measure, ...]
+    run: Callable[[Bench], None]
+    loads_card: bool = True
+    """False for probes that only read: they run without a compute library."""

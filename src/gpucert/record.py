@@ -1,0 +1,335 @@
+"""The record: everything that was measured in one run, as facts, without any judgement.
+
+A record is written by the measuring wing and read by the judging wing; the two meet nowhere else. Schema history:
+
+1  first release
+"""
+
+import math
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+from msgspec import Struct
+
+from gpucert.outcome import StepStatus
+from gpucert.reading import NOT_ASKED, Absence, Absent, Reading
+from gpucert.units import Unit
+
+SCHEMA = "gpucert.record/1"
+
+
+class Identity(Struct, frozen=True, kw_only=True):
+    """What the card answers about itself. Hexadecimal ids are lower-case, four digits."""
+
+    name: Reading[str] = NOT_ASKED
+    uuid: Reading[str] = NOT_ASKED
+    pdi: Reading[str] = NOT_ASKED
+    serial: Reading[str] = NOT_ASKED
+    board_part_number: Reading[str] = NOT_ASKED
+    vbios: Reading[str] = NOT_ASKED
+    inforom_image: Reading[str] = NOT_ASKED
+    bus_id: Reading[str] = NOT_ASKED
+    """PCI address as `00000000:65:00.0`, lower case."""
+    pci_device: Reading[str] = NOT_ASKED
+    pci_subvendor: Reading[str] = NOT_ASKED
+    pci_subdevice: Reading[str] = NOT_ASKED
+    compute_capability: Reading[str] = NOT_ASKED
+    cuda_cores: Reading[int] = NOT_ASKED
+    memory_mib: Reading[int] = NOT_ASKED
+    """Total memory as the driver states it for the whole card."""
+    bus_bits: Reading[int] = NOT_ASKED
+    max_sm_clock_mhz: Reading[int] = NOT_ASKED
+    max_memory_clock_mhz: Reading[int] = NOT_ASKED
+    driver: Reading[str] = NOT_ASKED
+    window_mib: int | None = None
+    """Virtual cards only: the size of the simulated window of memory, which is what is tested and counted."""
+
+    @property
+    def card_id(self) -> str:
+        """UUID, else the per-device identifier, else the bus id marked as unstable."""
+        for value in (self.uuid, self.pdi):
+            if isinstance(value, str) and value:
+                return value
+        return f"unstable-{self.bus_id}" if isinstance(self.bus_id, str) else "unidentified"
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """Modes and limits that someone can set; gpucert reads them and changes none."""
+
+    ecc: Reading[bool] = NOT_ASKED
+    ecc_pending: Reading[bool] = NOT_ASKED
+    mig: Reading[bool] = NOT_ASKED
+    mig_pending: Reading[bool] = NOT_ASKED
+    persistence: Reading[bool] = NOT_ASKED
+    virtualization: Reading[str] = NOT_ASKED
+    power_limit_w: Reading[float] = NOT_ASKED
+    """The enforced limit, out-of-band limits included."""
+    power_default_w: Reading[float] = NOT_ASKED
+    power_min_w: Reading[float] = NOT_ASKED
+    power_max_w: Reading[float] = NOT_ASKED
+    slowdown_c: Reading[float] = NOT_ASKED
+    shutdown_c: Reading[float] = NOT_ASKED
+    max_operating_c: Reading[float] = NOT_ASKED
+    margin_c: Reading[float] = NOT_ASKED
+    """Degrees below the nearest slowdown at the moment of reading (T.Limit)."""
+    fans: Reading[int] = NOT_ASKED
+    pcie_gen_max: Reading[int] = NOT_ASKED
+    """What the GPU supports, whatever the slot does."""
+    pcie_width_max: Reading[int] = NOT_ASKED
+    """The smaller of GPU and slot."""
+
+
+class Counters(Struct, frozen=True, kw_only=True):
+    """What the card counts over its life or since the driver was loaded; only differences are judged for the latter."""
+
+    ecc_corrected_volatile: Reading[int] = NOT_ASKED
+    ecc_uncorrected_volatile: Reading[int] = NOT_ASKED
+    ecc_corrected_aggregate: Reading[int] = NOT_ASKED
+    ecc_uncorrected_aggregate: Reading[int] = NOT_ASKED
+    sram_uncorrected_aggregate: Reading[int] = NOT_ASKED
+    sram_threshold_exceeded: Reading[bool] = NOT_ASKED
+    remapped_correctable: Reading[int] = NOT_ASKED
+    remapped_uncorrectable: Reading[int] = NOT_ASKED
+    remap_pending: Reading[bool] = NOT_ASKED
+    remap_failure: Reading[bool] = NOT_ASKED
+    remap_banks: Reading[tuple[int, int, int, int, int]] = NOT_ASKED
+    """Banks whose spare rows are max, high, partial, low, none."""
+    retired_sbe: Reading[int] = NOT_ASKED
+    retired_dbe: Reading[int] = NOT_ASKED
+    retired_pending: Reading[bool] = NOT_ASKED
+    inforom_valid: Reading[bool] = NOT_ASKED
+    recovery_action: Reading[int] = NOT_ASKED
+    """0 none; anything else is an action that the driver asks for (NVML field 230)."""
+    pcie_replays: Reading[int] = NOT_ASKED
+    nvlinks_up: Reading[int] = NOT_ASKED
+    nvlink_errors: Reading[int] = NOT_ASKED
+    throttle_thermal_ns: Reading[int] = NOT_ASKED
+    """Software and hardware thermal slowdown since driver load."""
+    throttle_power_brake_ns: Reading[int] = NOT_ASKED
+    energy_mj: Reading[int] = NOT_ASKED
+
+
+class Sample(Struct, frozen=True, kw_only=True):
+    """One row of telemetry. `at_s` counts from the start of the run, on the virtual clock for a virtual card."""
+
+    at_s: float
+    temperature_c: Reading[float] = NOT_ASKED
+    memory_temperature_c: Reading[float] = NOT_ASKED
+    hotspot_c: Reading[float] = NOT_ASKED
+    power_w: Reading[float] = NOT_ASKED
+    """Instantaneous where the driver offers it, else averaged over a second."""
+    sm_clock_mhz: Reading[float] = NOT_ASKED
+    memory_clock_mhz: Reading[float] = NOT_ASKED
+    fan_percent: Reading[float] = NOT_ASKED
+    """The commanded speed: a blocked fan still answers it."""
+    event_reasons: Reading[int] = NOT_ASKED
+    """Bits of the clock-event reasons, as NVML numbers them."""
+    pcie_gen: Reading[int] = NOT_ASKED
+    pcie_width: Reading[int] = NOT_ASKED
+
+
+class Process(Struct, frozen=True):
+    """A foreign process on the card; its name never leaves the station, so it is not recorded."""
+
+    pid: int
+    memory_mib: Reading[int]
+
+
+class Event(Struct, frozen=True):
+    """Something that happened once: an Xid, an abort, a note. `kind` is `xid`, `abort`, `resumed` or `note`."""
+
+    at_s: float
+    kind: Literal["xid", "abort", "resumed", "note"]
+    code: str
+    text: str
+
+
+class Trace(Struct, frozen=True):
+    """Telemetry or a probe's own series over one step: every channel has one value for each time."""
+
+    at_s: tuple[float, ...]
+    channels: dict[str, tuple[float | Absence, ...]]
+
+
+class Declared(Struct, frozen=True):
+    """A measure that the step's probe promised; one without a measurement was left unset."""
+
+    name: str
+    unit: Unit
+
+
+class Measurement(Struct, frozen=True, kw_only=True):
+    """The value of one measure, or why there is none. `u` is its standard uncertainty (k = 1) in the same unit."""
+
+    name: str
+    unit: Unit
+    value: Reading[float | int]
+    u: float | None = None
+    n: int = 1
+    where: str = ""
+
+
+class Mismatch(Struct, frozen=True, kw_only=True):
+    """One wrong word or element, located. Values are hexadecimal so that JSON keeps all 64 bits."""
+
+    phase: str
+    offset: int
+    """Bytes from the start of the tested memory, or the element's index for a matrix."""
+    expected: str
+    actual: str
+    flips: int
+    kind: str = "unclassified"
+    reader_sm: int | None = None
+    at_s: float = 0.0
+
+
+class Death(Struct, frozen=True, kw_only=True):
+    """How a worker ended other than by finishing; `subject` says whether card or station is to blame."""
+
+    kind: str
+    subject: Literal["card", "station"]
+    text: str
+    signal: int | None = None
+    exit_code: int | None = None
+
+
+class StepRecord(Struct, frozen=True, kw_only=True):
+    """What one step of the plan yielded."""
+
+    index: int
+    probe: str
+    blocker: bool
+    seconds: float
+    """The budget from the plan."""
+    status: StepStatus
+    reason: str = ""
+    repeat_of: int | None = None
+    """Index of the step that this one repeats, because its finding was undecided."""
+    began_s: float
+    ended_s: float
+    declared: tuple[Declared, ...] = ()
+    measurements: tuple[Measurement, ...] = ()
+    mismatches: tuple[Mismatch, ...] = ()
+    traces: dict[str, Trace] = {}
+    """`telemetry` is always there when the monitor had samples; probes add their own."""
+    before: Counters = Counters()
+    after: Counters = Counters()
+    death: Death | None = None
+
+    def value(self, measure: str) -> Reading[float | int] | None:
+        """The value of a measure by name, None when the step has none of that name."""
+        return next((m.value for m in self.measurements if m.name == measure), None)
+
+
+class PlanRun(Struct, frozen=True, kw_only=True):
+    """The plan as it was run."""
+
+    name: str
+    version: int
+    yields: Literal["report", "certificate"]
+    best_tier: str | None
+    hours: float | None = None
+    sha256: str
+
+
+class Station(Struct, frozen=True, kw_only=True):
+    """The host, without anything that names its owner."""
+
+    os: str
+    python: str
+    cpu_count: int
+    clock_utc: str
+
+
+class Inspection(Struct, frozen=True):
+    """One line of the technician's checklist before power. Items that nobody touched read "not inspected"."""
+
+    item: str
+    state: Literal["good", "bad", "not_inspected"] = "not_inspected"
+    note: str = ""
+
+
+class Record(Struct, frozen=True, kw_only=True):
+    """The facts of one run on one card."""
+
+    schema: str = SCHEMA
+    simulated: bool
+    started_at: str
+    """UTC, ISO 8601."""
+    ended_at: str
+    interrupted: bool = False
+    seed: int
+    card: Identity
+    settings: Settings
+    processes: Reading[tuple[Process, ...]] = NOT_ASKED
+    station: Station
+    plan: PlanRun
+    versions: dict[str, str]
+    scenario: str = ""
+    """The text of the scenario of a virtual card."""
+    inlet_c: float | None = None
+    """Inlet temperature as a person stated it."""
+    inspection: tuple[Inspection, ...] = ()
+    steps: tuple[StepRecord, ...]
+    events: tuple[Event, ...] = ()
+
+
+class UnreadableRecordError(ValueError):
+    """A file is not a record that this version can read; the text names the file, the field and the remedy."""
+
+
+def encode(value: object) -> bytes:
+    """Canonical JSON of any of these structs: sorted keys, indented, a newline at the end.
+
+    Raises ValueError for a float that is not finite, because msgspec would write NaN as null in silence.
+    """
+    tree = msgspec.to_builtins(value)
+    _refuse_not_finite(tree, "")
+    return msgspec.json.format(msgspec.json.encode(tree, order="sorted"), indent=1) + b"\n"
+
+
+def _refuse_not_finite(tree: Any, path: str) -> None:  # noqa: ANN401  # a JSON tree is untyped by nature
+    match tree:
+        case float() if not math.isfinite(tree):
+            raise ValueError(f"{path or 'value'} is {tree}: a value that is not a number must be an absent reading")
+        case dict():
+            for key, item in tree.items():
+                _refuse_not_finite(item, f"{path}.{key}")
+        case list() | tuple():
+            for position, item in enumerate(tree):
+                _refuse_not_finite(item, f"{path}[{position}]")
+        case _:
+            pass
+
+
+def decode(data: bytes, source: str) -> Record:
+    """Read a record from its JSON bytes; `source` names them in errors. Raises UnreadableRecordError."""
+    try:
+        schema = msgspec.json.decode(data, type=_SchemaOnly, strict=True).schema
+    except msgspec.DecodeError as error:
+        raise UnreadableRecordError(f"{source}: not a gpucert record: {error}") from error
+    if schema != SCHEMA:
+        raise UnreadableRecordError(f"{source}: schema is {schema!r}, this version reads {SCHEMA!r}")
+    try:
+        return msgspec.json.decode(data, type=Record)
+    except msgspec.DecodeError as error:
+        raise UnreadableRecordError(f"{source}: {error}") from error
+
+
+class _SchemaOnly(Struct):
+    schema: str
+
+
+def load(path: Path) -> Record:
+    """Read a record from a file. Raises UnreadableRecordError."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise UnreadableRecordError(f"{path}: {error.strerror}") from error
+    return decode(data, str(path))
+
+
+def absent(value: Reading[float | int]) -> Absence | None:
+    """The reason when a value is absent, else None."""
+    return value.absent if isinstance(value, Absent) else None

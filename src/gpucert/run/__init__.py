@@ -1,0 +1,1 @@
+"""Making a record: plan, supervisor, monitor, worker and journal."""

@@ -1,0 +1,223 @@
+"""What a workload may ask of the card that it runs on, whether that is a GPU (CUDA) or a host medium (NumPy).
+
+A word is 64 bits; words of the tested memory are numbered from 0 across all its regions, so that a pattern can tell one
+address from every other. Every call is synchronous: when it returns, the work is done and checked for errors.
+"""
+
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
+from typing import Protocol
+
+WORD_BYTES = 8
+
+
+class ArithmeticUnit(StrEnum):
+    """An arithmetic unit of a streaming multiprocessor."""
+
+    INT32 = "int32"
+    FP32 = "fp32"
+    FP64 = "fp64"
+    TENSOR = "tensor"
+    SFU = "sfu"
+
+
+class DType(StrEnum):
+    """Type of the inputs of a matrix product; fp16 and bf16 accumulate in FP32, the others in themselves."""
+
+    FP64 = "fp64"
+    FP32 = "fp32"
+    FP16 = "fp16"
+    BF16 = "bf16"
+
+
+class PatternKind(IntEnum):
+    """The families of test data; the numbers are shared with the kernels."""
+
+    OWN = 0
+    """An invertible mix of the word's own index: a wrong value tells which address it came from."""
+    RANDOM = 1
+    """A counter-based generator of (index, seed)."""
+    BACKGROUND = 2
+    """A bit background; `seed` is its number in `memory_scan.BACKGROUNDS`."""
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """Test data as a pure function of the word index."""
+
+    kind: PatternKind
+    seed: int = 0
+    inverted: bool = False
+
+
+@dataclass(frozen=True)
+class Properties:
+    """The card as its compute driver describes it (CUDA device attributes)."""
+
+    name: str
+    compute_capability: str
+    sm_count: int
+    l2_bytes: int
+    bus_bits: int
+    memory_clock_mhz: float
+    total_bytes: int
+    """All memory that can exist for programs, the driver's own share included."""
+    free_bytes: int
+
+
+@dataclass(frozen=True)
+class Region:
+    """A piece of tested memory: `words` words from number `first_word`. `handle` is the backend's own."""
+
+    handle: int
+    first_word: int
+    words: int
+
+
+@dataclass(frozen=True)
+class WrongWord:
+    """A compare that failed; `sm` is the multiprocessor that read it."""
+
+    word: int
+    expected: int
+    actual: int
+    sm: int
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What one pass over a region found. `total` is the wrapping 64-bit sum of the words that were loaded."""
+
+    words: int
+    total: int
+    bad_words: int
+    bad_bits: int
+    first_wrong: tuple[WrongWord, ...]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Product:
+    """A timed repetition of one matrix product. `wrong` counts elements that differ from the reference, bit for bit."""
+
+    runs: int
+    flop: float
+    """Of all runs together."""
+    seconds: float
+    compared: int
+    wrong: int
+    first_wrong: tuple[WrongWord, ...]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Known-answer work of one SM: whether its signature was right in each of the repeats."""
+
+    sm: int
+    unit: ArithmeticUnit
+    repeats: int
+    wrong: int
+
+
+@dataclass(frozen=True)
+class Copy:
+    """A timed copy between host and card; `wrong` counts words that arrived differently."""
+
+    bytes: int
+    seconds: float
+    wrong: int
+
+
+class OutOfMemoryError(RuntimeError):
+    """The card has no room for this allocation."""
+
+
+class UnitNotOfferedError(RuntimeError):
+    """This card has no such arithmetic unit, or the library at hand cannot reach it."""
+
+
+class DeviceLostError(RuntimeError):
+    """The card fell off the bus while it was working."""
+
+
+class UncorrectableEccError(RuntimeError):
+    """ECC met an error that it could not correct; the context is dead (CUDA error 214)."""
+
+
+class IllegalAddressError(RuntimeError):
+    """A known-good kernel was told that its address is illegal; the context is dead (CUDA error 700)."""
+
+
+class LaunchFailedError(RuntimeError):
+    """A known-good kernel failed in another way (CUDA errors 702, 719 and the like)."""
+
+
+class Matrices(Protocol):
+    """Inputs and reference of one matrix product, resident on the card."""
+
+    dtype: DType
+    shape: tuple[int, int, int]
+    """m, n, k."""
+
+    def run(self, runs: int, *, check: bool) -> Product:
+        """Multiply `runs` times; with `check` every output of every run is compared on the card with the reference."""
+
+    def free(self) -> None:
+        """Give the memory back."""
+
+
+class Backend(Protocol):
+    """A card that can be loaded."""
+
+    name: str
+    """`cuda` or `host`."""
+
+    def versions(self) -> dict[str, str]:
+        """Versions of every library that takes part, by name."""
+
+    def properties(self) -> Properties:
+        """The card, and its free memory now."""
+
+    def seconds(self) -> float:
+        """The clock that work is timed by: the host's monotonic clock, or the virtual one."""
+
+    def idle(self, seconds: float) -> None:
+        """Let the card rest."""
+
+    def reserve(self, headroom_bytes: int) -> tuple[Region, ...]:
+        """Allocate nearly all free memory in many chunks, numbered as one memory, leaving `headroom_bytes`."""
+
+    def release(self, regions: tuple[Region, ...]) -> None:
+        """Give regions back."""
+
+    def write(self, region: Region, pattern: Pattern) -> Sweep:
+        """Store a pattern. Only `words` and `seconds` of the answer mean anything."""
+
+    def verify(self, region: Region, pattern: Pattern, then_write: Pattern | None = None) -> Sweep:
+        """Load and compare every word, and replace it by `then_write` in the same pass if that is given."""
+
+    def peek(self, region: Region, word: int) -> int:
+        """Load one word (by its number across all regions), past L2."""
+
+    def poke(self, region: Region, word: int, value: int) -> None:
+        """Store one word."""
+
+    def flush(self) -> None:
+        """Push everything else out of L2, so that the next load comes from memory."""
+
+    def touch(self, regions: tuple[Region, ...], kind: str, passes: int) -> float:
+        """Plain `read`, `write` or `copy` of the regions, `passes` times, no checking: seconds taken."""
+
+    def matrices(self, dtype: DType, size: int, seed: int, *, exact: bool) -> Matrices:
+        """Prepare a size × size × size product.
+
+        `exact` draws small integers, whose products every type holds exactly, and takes a reference that the card did
+        not make (Freivalds on the host); else full-mantissa normal data with the card's own first run as reference.
+        Raises UnitNotOfferedError.
+        """
+
+    def answers(self, unit: ArithmeticUnit, repeats: int, seed: int) -> tuple[Answer, ...]:
+        """Known-answer chains on every SM that can be reached; one Answer per SM. Raises UnitNotOfferedError."""
+
+    def copy(self, size_bytes: int, direction: str, seed: int) -> Copy:
+        """Copy verified data `to_card` or `to_host` through pinned memory."""

@@ -1,0 +1,58 @@
+"""What the host backend is handed in place of silicon: memory, arithmetic and a clock that behave like a card's."""
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpucert.stress.backend import ArithmeticUnit, Properties
+
+Words = NDArray[np.uint64]
+
+
+@dataclass(frozen=True)
+class Work:
+    """One piece of work, as the card's heat and clocks feel it.
+
+    `flop` and the bytes are those of the job that is declared, which may be larger than what was really computed: a
+    small host product stands for a large one on the card, and the medium charges time and heat for the large one.
+    """
+
+    kind: Literal["idle", "memory", "arithmetic", "pcie"]
+    seconds: float = 0.0
+    """How long, for `idle`."""
+    bytes_read: int = 0
+    bytes_written: int = 0
+    """Of the simulated window; the medium scales them to the model's memory."""
+    flop: float = 0.0
+    rate: str = ""
+    """Which rate of the model bounds the arithmetic: a DType or ArithmeticUnit value."""
+
+
+class Medium(Protocol):
+    """Memory below a fault layer, arithmetic per SM, and a clock that only `spend` moves."""
+
+    def properties(self) -> Properties:
+        """The card as its compute driver would describe it."""
+
+    def load(self, first_word: int, count: int, sm: int) -> Words:
+        """What SM `sm` reads. May raise UncorrectableEccError or DeviceLostError."""
+
+    def store(self, first_word: int, words: Words, sm: int) -> None:
+        """Write words from SM `sm`."""
+
+    def flush(self) -> None:
+        """Empty the L2."""
+
+    def compute(self, unit: ArithmeticUnit, sm: int, right: NDArray[np.generic]) -> NDArray[np.generic]:
+        """The answer that SM `sm` gives where `right` would be correct; `right` itself on a healthy one."""
+
+    def transfer(self, words: Words, direction: str) -> Words:
+        """Words as they arrive over PCIe."""
+
+    def spend(self, work: Work) -> float:
+        """Advance the card's clock, heat and counters by this work; the seconds that it took."""
+
+    def now_s(self) -> float:
+        """The card's clock."""
