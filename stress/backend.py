@@ -171,6 +171,8 @@ class Backend(Protocol):
 
     name: str
     """`cuda` or `host`."""
+    fills_time: bool
+    """True where spare time is worth filling with more rounds; a host medium repeats a fixed number instead."""
 
     def versions(self) -> dict[str, str]:
         """Versions of every library that takes part, by name."""

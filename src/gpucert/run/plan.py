@@ -113,5 +113,5 @@ _TIER_BY_HOURS: Mapping[float, str] = {4.0: "C", 8.0: "B", 12.0: "A"}
 
 
 def _best_tier(plan: Plan, hours: float | None) -> str | None:
-    """The best tier that a plan of this length can yield (DESIGN §6: burn-in of 4 h, 8 h, 12 h yields C, B, A)."""
+    """The best tier that a plan of this length can yield."""
     return plan.best_tier if hours is None else _TIER_BY_HOURS.get(hours, plan.best_tier)
