@@ -1,0 +1,1 @@
+"""The ledger: every attempt on every card that this issuer has seen, the failed ones too."""

@@ -1,0 +1,1 @@
+"""How a ledger of an older gpucert becomes one of this version."""
