@@ -1,0 +1,42 @@
+"""What every command shares: errors in one line, text from outside made harmless, tables that fit the terminal."""
+
+import sys
+import unicodedata
+from typing import IO, TYPE_CHECKING
+
+import click
+
+from gpucert.outcome import ExitCode
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+class ProblemError(click.ClickException):
+    """Ends a command with one line on standard error. The text names the file, field or card and the remedy."""
+
+    def __init__(self, message: str, exit_code: ExitCode = ExitCode.USAGE) -> None:
+        super().__init__(message)
+        self.exit_code = int(exit_code)
+
+    def show(self, file: IO[str] | None = None) -> None:
+        """Print the line; control characters in names of files and cards are escaped."""
+        click.echo(f"gpucert: {printable(self.message)}", file=file or sys.stderr)
+
+
+def printable(text: str) -> str:
+    """Text from a card, file or driver with everything escaped that could steer a terminal or turn writing around."""
+    return "".join(_escape(character) for character in text)
+
+
+def _escape(character: str) -> str:
+    if character == "\n" or unicodedata.category(character) not in {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}:
+        return character
+    return character.encode("unicode_escape").decode("ascii")
+
+
+def console(*, stderr: bool = False) -> "Console":
+    """A rich console on standard output or error; it honours NO_COLOR, pipes and narrow terminals by itself."""
+    from rich.console import Console
+
+    return Console(stderr=stderr, highlight=False, soft_wrap=False)
