@@ -1,7 +1,6 @@
 """The floors of the house: imports go down only, each library has one room, the packages ship the whole tree."""
 
 import ast
-import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,0 +1,160 @@
+"""Judging and issuing, as functions on the folder of one card: what certify, judge and issue have in common."""
+
+import hashlib
+import os
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from gpucert import record as records
+from gpucert.baselines import baseline as baselines
+from gpucert.baselines.limit import Baseline
+from gpucert.catalogue import shelf
+from gpucert.catalogue.model import Model
+from gpucert.cli.console import ProblemError
+from gpucert.outcome import ExitCode
+from gpucert.record import Identity, Record, UnreadableRecordError
+from gpucert.verdict import policy as policies
+from gpucert.verdict.judge import judge
+from gpucert.verdict.policy import Policy, PolicyError
+from gpucert.verdict.verdict import SCHEMA, Verdict
+
+
+@dataclass(frozen=True)
+class CardFolder:
+    """Where the files of one card's run lie."""
+
+    path: Path
+
+    @property
+    def record(self) -> Path:
+        """The facts."""
+        return self.path / "record.json"
+
+    @property
+    def verdict(self) -> Path:
+        """The judgement."""
+        return self.path / "verdict.json"
+
+    @property
+    def certificate(self) -> Path:
+        """The page."""
+        return self.path / "certificate.html"
+
+    def files(self) -> dict[str, str]:
+        """The files that exist, by the names that `--json` gives them."""
+        named = {
+            "record": self.record,
+            "journal": self.path / "journal.jsonl",
+            "telemetry": self.path / "telemetry.csv",
+            "verdict": self.verdict,
+            "certificate": self.certificate,
+        }
+        return {name: str(path) for name, path in named.items() if path.exists()}
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A record with its judgement and what the judgement rests on."""
+
+    record: Record
+    record_sha256: str
+    verdict: Verdict
+    model: Model | None
+    baseline: Baseline | None
+
+    @property
+    def verdict_sha256(self) -> str:
+        """Digest of the bytes of verdict.json."""
+        return hashlib.sha256(records.encode(self.verdict)).hexdigest()
+
+
+def card_folder(path: Path) -> CardFolder:
+    """The folder of one card: this one, or the only card's folder inside it. Raises ProblemError."""
+    if path.is_file() and path.name == "record.json":
+        path = path.parent
+    if (path / "record.json").is_file():
+        return CardFolder(path)
+    inside = sorted(one.parent for one in path.glob("*/record.json"))
+    if len(inside) == 1:
+        return CardFolder(inside[0])
+    if not inside:
+        raise ProblemError(f"{path}: no record.json here; name the folder of a run")
+    raise ProblemError(f"{path}: holds {len(inside)} cards; name the folder of one of them")
+
+
+def load_policy(path: Path | None) -> Policy:
+    """The shipped policy, or one from a file. Raises ProblemError."""
+    if path is None:
+        return policies.shipped()
+    try:
+        return policies.parse(path.read_text(encoding="utf-8"), str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ProblemError(f"{path}: {getattr(error, 'strerror', None) or 'not a text file'}") from error
+    except PolicyError as error:
+        raise ProblemError(str(error)) from error
+
+
+def judge_file(path: Path, policy: Policy) -> Judged:
+    """Judge a record by today's baseline and a policy. Raises ProblemError."""
+    try:
+        data = path.read_bytes()
+        record = records.decode(data, str(path))
+    except OSError as error:
+        raise ProblemError(f"{path}: {error.strerror}") from error
+    except UnreadableRecordError as error:
+        raise ProblemError(str(error)) from error
+    model = match(record.card).model
+    baseline = baselines.for_model(model) if model else None
+    digest = hashlib.sha256(data).hexdigest()
+    verdict = judge(record, record_sha256=digest, model=model, baseline=baseline, policy=policy)
+    return Judged(record, digest, verdict, model, baseline)
+
+
+def match(card: Identity) -> shelf.Match:
+    """The model of a card, by ids and sizes."""
+    return shelf.match(
+        name=_text(card.name),
+        device=_text(card.pci_device),
+        subvendor=_text(card.pci_subvendor),
+        subdevice=_text(card.pci_subdevice),
+        memory_mib=card.memory_mib if isinstance(card.memory_mib, int) else None,
+        cuda_cores=card.cuda_cores if isinstance(card.cuda_cores, int) else None,
+    )
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def read_verdict(path: Path) -> Verdict:
+    """A verdict.json. Raises ProblemError."""
+    try:
+        verdict = msgspec.json.decode(path.read_bytes(), type=Verdict)
+    except OSError as error:
+        raise ProblemError(f"{path}: {error.strerror}; judge the record first: gpucert judge {path.parent}") from error
+    except msgspec.DecodeError as error:
+        raise ProblemError(f"{path}: not a verdict of this version: {error}; judge the record again") from error
+    if verdict.schema != SCHEMA:
+        raise ProblemError(f"{path}: schema is {verdict.schema!r}, this version reads {SCHEMA!r}; judge it again")
+    return verdict
+
+
+def write(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all, safe against power cuts. Raises ProblemError."""
+    partial = path.with_name(path.name + ".partial")
+    try:
+        with partial.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        raise ProblemError(f"{path}: {error.strerror}", ExitCode.INCOMPLETE) from error
+
+
+def now() -> str:
+    """The present in UTC, ISO 8601, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
