@@ -1,6 +1,7 @@
 # Makes, once, the Python environment that the other scripts run in, and renews it when the project changes.
 # Sourced, not run:  root=… ; . "$root/scripts/environment.sh" ; ensure_environment NAME [DEPENDENCY_GROUP]
-# Sets $environment. Says what it does on standard error, so that standard output stays clean for --json.
+# Sets $environment. GPUCERT_EXTRA=cuda13 (or cuda12 for Pascal and Volta) adds CuPy, once; it stays.
+# Says what it does on standard error, so that standard output stays clean for --json.
 
 say() { printf 'gpucert: %s\n' "$*" >&2; }
 
@@ -24,7 +25,7 @@ find_python() {
 fingerprint() {
   (
     cd "$root" || exit
-    printf '%s\n' "$root" "$1"
+    printf '%s\n' "$root" "$1" "$(cat "$environment/.extra" 2>/dev/null)"
     cat pyproject.toml
     find src stress reports -type f ! -name '*.pyc' | LC_ALL=C sort
   ) | sha256sum | cut -d' ' -f1
@@ -41,22 +42,25 @@ explain_pip() {
 }
 
 ensure_environment() {
-  local group=${2:-} wanted python log
+  local group=${2:-} wanted python log extra
   environment=$root/$1
+  mkdir -p "$environment" 2>/dev/null || stop "$root is not writable: copy the project to a folder of your own and start again"
+  if [ -n "${GPUCERT_EXTRA:-}" ]; then printf '%s' "$GPUCERT_EXTRA" >"$environment/.extra"; fi
   wanted=$(fingerprint "$group") || stop "the source tree below $root is not readable"
   [ "$(cat "$environment/.ready" 2>/dev/null)" = "$wanted" ] && return
 
-  mkdir -p "$environment" 2>/dev/null || stop "$root is not writable: copy the project to a folder of your own and start again"
   exec 9>"$environment/.lock"
   flock -n 9 || { say "waiting for another start that is making the same environment"; flock 9; }
   [ "$(cat "$environment/.ready" 2>/dev/null)" = "$wanted" ] && { exec 9>&-; return; }
 
   log=$environment/install.log
+  extra=$(cat "$environment/.extra" 2>/dev/null || true)
+  extra=${extra:+[$extra]}
   if [ ! -e "$environment/.packages" ]; then
     python=$(find_python) || stop "Python 3.11 or newer is needed: install it, or name it with PYTHON=/path/to/python3"
     say "first use: making an environment in $environment (about 500 MB, a minute or two)"
     # Without .packages an earlier start was interrupted: --clear begins again, and would also take the lock file along.
-    find "$environment" -mindepth 1 -maxdepth 1 ! -name .lock -exec rm -rf {} +
+    find "$environment" -mindepth 1 -maxdepth 1 ! -name .lock ! -name .extra -exec rm -rf {} +
     "$python" -m venv "$environment" >"$log" 2>&1 ||
       stop "Python's venv module is missing: install it (Debian and Ubuntu: apt install python3-venv) and start again"
   else
@@ -66,7 +70,7 @@ ensure_environment() {
   if ! (
     cd "$root" &&
       "$environment/bin/python" -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1' &&
-      "$environment/bin/python" -m pip install --quiet --config-settings editable_mode=strict --editable . ${group:+--group "$group"}
+      "$environment/bin/python" -m pip install --quiet --config-settings editable_mode=strict --editable ".$extra" ${group:+--group "$group"}
   ) >>"$log" 2>&1; then
     stop "$(explain_pip "$log")"
   fi
