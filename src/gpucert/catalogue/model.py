@@ -8,7 +8,7 @@ from typing import Literal
 from msgspec import Struct
 
 Cooling = Literal["own_fan", "passive", "liquid"]
-Ecc = Literal["none", "gddr_inline", "hbm_sideband"]
+Ecc = Literal["none", "gddr_inline", "hbm_sideband", "unknown"]
 
 
 class PciId(Struct, frozen=True, forbid_unknown_fields=True):
@@ -26,20 +26,40 @@ class Memory(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     type: str
     bus_bits: int
     max_clock_mhz: int | None = None
-    """The memory clock as NVML gives it; peak bandwidth = 2 × clock × bus / 8."""
+    """The highest memory clock as NVML gives it; None where only a rounded data rate is known."""
     peak_gb_s: float
+    """2 × memory clock × bus / 8; data sheets round it."""
     ecc: Ecc
     ecc_as_shipped: bool
-    row_remapping: bool = False
-    page_retirement: bool = False
+    row_remapping: bool | None = None
+    page_retirement: bool | None = None
     remap_banks: int | None = None
     """Sum of the row-remapper histogram on a healthy card."""
+    driver_mib: int | None = None
+    """What a driver has been seen to answer as total memory, in the state that `driver_mib_with` names."""
+    driver_mib_with: str = ""
+
+    @property
+    def bytes_per_clock(self) -> float:
+        """Peak bytes per memory clock: two transfers of the bus width, whatever the clock."""
+        return 2 * self.bus_bits / 8
+
+    @property
+    def clock_mhz(self) -> float:
+        """The clock at which `peak_gb_s` is reached: NVML's where it is known, else the data rate's."""
+        return self.max_clock_mhz or 1000 * self.peak_gb_s / self.bytes_per_clock
 
 
 class Peak(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Dense peak rates in TFLOP/s (INT8: TOP/s); None where the model has no such unit."""
+    """Dense peak rates in TFLOP/s (INT8: TOP/s); None where the model has no such unit.
+
+    `fp64` is what a matrix product can reach: the rate of the tensor cores where they take FP64. FP16 and BF16 rates
+    accumulate in FP32.
+    """
 
     fp64: float | None = None
+    fp64_vector: float | None = None
+    """FP64 outside tensor cores, where that is another rate."""
     fp32: float | None = None
     tf32: float | None = None
     fp16: float | None = None
@@ -54,6 +74,11 @@ class Peak(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 class Achieved(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Share of the peak that healthy cards of this architecture sustain, clock-normalised: the prior's centre."""
+
+    u_gemm: float
+    """Relative standard uncertainty of the shares of arithmetic: how well published measurements agree."""
+    u_memory: float
+    """The same of the shares of memory bandwidth."""
 
     fp64: float | None = None
     fp32: float | None = None
@@ -74,13 +99,25 @@ class Power(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 class Thermal(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Cooling and limits. Newer models publish margins (T.Limit) instead of absolute limits: those stay None."""
+    """Cooling and limits. Newer models publish margins (T.Limit) instead of absolute limits: those stay None.
+
+    The two resistances are engineering estimates (source code EST) that the virtual card and the thermal prior share.
+    """
 
     cooling: Cooling
+    fast_c_per_w: float
+    """Rise of the core in the first second of a power step, per watt: die, thermal interface and base plate."""
+    total_c_per_w: float
+    """Rise of the core over the inlet air at steady full load, per watt."""
     slowdown_c: float | None = None
     shutdown_c: float | None = None
     max_operating_c: float | None = None
     memory_max_c: float | None = None
+    tlimit_zero_c: float | None = None
+    """Core temperature at which the margin was seen to be zero."""
+    tlimit_slowdown_c: float | None = None
+    """Margin at which the card slows down, −2 on most."""
+    tlimit_shutdown_c: float | None = None
 
 
 class Links(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -107,6 +144,8 @@ class Model(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     sm_count: int
     cuda_cores: int
     l2_mib: float | None = None
+    max_sm_clock_mhz: int | None = None
+    """The highest SM clock as NVML gives it; boards of one model may differ from the clock of `peak`."""
     release_year: int
     memory: Memory
     peak: Peak
@@ -115,7 +154,7 @@ class Model(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     thermal: Thermal
     links: Links
     sources: dict[str, tuple[str, ...]]
-    """Group of facts → the codes of its sources, explained in `sources.toml`."""
+    """Group of facts → its sources; the first word of each is a code that `sources.toml` explains."""
     notes: str = ""
 
     @property
