@@ -175,7 +175,8 @@ def _operand(start: Words, counter: int) -> Doubles:
     code = mix(start + np.uint64(counter * GOLDEN & _MASK)).astype("<u8").view(np.uint8).astype(np.int64)
     sign = 1 - 2 * (code >> 7)
     value = sign * (1 << (code & 1)) * (4 + ((code >> 1) & 3)) / 4
-    return value.reshape(THREADS // WARP, TILE, TILE)
+    operand: Doubles = value.reshape(THREADS // WARP, TILE, TILE)
+    return operand
 
 
 def _singles_in_motion(start: Words) -> tuple[Singles, Singles, Singles]:
