@@ -8,6 +8,8 @@ from importlib.resources.abc import Traversable
 
 import msgspec
 
+from gpucert.catalogue import pci_names
+from gpucert.catalogue.matching import Answers, Match, identify
 from gpucert.catalogue.model import Model
 
 
@@ -53,6 +55,27 @@ def get(key: str) -> Model:
     nearest = get_close_matches(key, keys(), n=3, cutoff=0.4)
     offer = f"did you mean {' or '.join(repr(near) for near in nearest)}?" if nearest else "none comes near"
     raise UnknownModelError(f"no model {key!r} in the catalogue: {offer}")
+
+
+def match(
+    *,
+    name: str | None,
+    device: str | None,
+    subvendor: str | None,
+    subdevice: str | None,
+    memory_mib: int | None,
+    cuda_cores: int | None,
+) -> Match:
+    """The model of a card from its answers; None stands for an answer that is absent, see `matching.identify`."""
+    answers = Answers(
+        name=name,
+        device=device and device.lower(),
+        subvendor=subvendor and subvendor.lower(),
+        subdevice=subdevice and subdevice.lower(),
+        memory_mib=memory_mib,
+        cuda_cores=cuda_cores,
+    )
+    return identify(every(), answers, pci_names.name_of)
 
 
 def _data() -> Traversable:
