@@ -16,6 +16,7 @@ from gpucert.catalogue.model import Model
 from gpucert.cli.console import ProblemError
 from gpucert.outcome import ExitCode
 from gpucert.record import Identity, Record, UnreadableRecordError
+from gpucert.store.ledger import Ledger, LedgerError, NewAttempt, NewJudgement, default_path, open_ledger
 from gpucert.verdict import policy as policies
 from gpucert.verdict.judge import judge
 from gpucert.verdict.policy import Policy, PolicyError
@@ -158,3 +159,52 @@ def write(path: Path, data: bytes) -> None:
 def now() -> str:
     """The present in UTC, ISO 8601, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def open_store(path: Path | None) -> Ledger:
+    """The ledger in this file, or the user's own. Raises ProblemError."""
+    try:
+        return open_ledger(path or default_path())
+    except LedgerError as error:
+        raise ProblemError(str(error), ExitCode.INCOMPLETE) from error
+
+
+def begin_in_ledger(ledger: Ledger, folder: CardFolder, record: Record) -> int:
+    """The attempt that a record belongs to; added if the ledger does not know it yet. Raises ProblemError."""
+    card = record.card
+    attempt = NewAttempt(
+        card_id=card.card_id,
+        serial=_text(card.serial),
+        name=str(card.name),
+        simulated=record.simulated,
+        plan=record.plan.name,
+        started_at=record.started_at,
+        folder=str(folder.path.resolve()),
+        gpucert=record.versions.get("gpucert", "unknown"),
+    )
+    try:
+        return ledger.begin(attempt)
+    except LedgerError as error:
+        raise ProblemError(str(error), ExitCode.INCOMPLETE) from error
+
+
+def note_in_ledger(ledger: Ledger, folder: CardFolder, judged: Judged) -> tuple[int, str]:
+    """Add a judgement to the ledger; the attempt's number and the date of the card's first. Raises ProblemError."""
+    attempt = begin_in_ledger(ledger, folder, judged.record)
+    verdict = judged.verdict
+    try:
+        ledger.judged(
+            attempt,
+            NewJudgement(
+                outcome=verdict.outcome.value,
+                tier=verdict.tier,
+                exit_code=int(verdict.exit_code),
+                diagnoses=tuple(one.code for one in verdict.diagnoses),
+                record_sha256=judged.record_sha256,
+                verdict_sha256=judged.verdict_sha256,
+                policy_sha256=verdict.policy.sha256,
+            ),
+        )
+        return ledger.standing(attempt)
+    except LedgerError as error:
+        raise ProblemError(str(error), ExitCode.INCOMPLETE) from error

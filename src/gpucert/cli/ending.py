@@ -1,0 +1,54 @@
+"""The end of a run, for a person: one clear word, the tier, what to do next and where the page is."""
+
+from collections.abc import Iterable
+
+from gpucert.cli.console import console, printable
+from gpucert.cli.jobs import CardFolder
+from gpucert.outcome import LOOKS, Outcome
+from gpucert.verdict.verdict import Diagnosed, Finding, Verdict
+
+
+def show_verdict(verdict: Verdict, folder: CardFolder | None, *, stderr: bool) -> None:
+    """Print a verdict; on standard error when standard output belongs to `--json`."""
+    from rich.markup import escape
+
+    out = console(stderr=stderr)
+    look = LOOKS[verdict.outcome]
+    tier = f"  tier {verdict.tier}" if verdict.tier else ""
+    simulated = "  [bold]SIMULATED[/]" if verdict.simulated else ""
+    out.print(f"\n[bold {look.colour}]{look.symbol} {look.word}{tier}[/]{simulated}")
+    out.print(escape(printable(verdict.sentence)))
+    for diagnosis in verdict.diagnoses:
+        out.print(_diagnosis(diagnosis))
+    against = [one for one in verdict.findings if one.outcome in {Outcome.FAIL, Outcome.ERROR, Outcome.MARGINAL}]
+    for finding in against[:8]:
+        out.print(_finding(finding))
+    if len(against) > 8:
+        out.print(f"  … and {len(against) - 8} more findings, all in verdict.json")
+    if verdict.not_tested:
+        out.print(f"[dim]Not tested: {escape(printable(_list(one.what for one in verdict.not_tested)))}[/]")
+    if folder is not None and folder.certificate.exists():
+        out.print(f"\n{escape(str(folder.certificate))}", soft_wrap=True)
+
+
+def _diagnosis(diagnosis: Diagnosed) -> str:
+    from rich.markup import escape
+
+    where = f" at {diagnosis.where}" if diagnosis.where else ""
+    about = "" if diagnosis.subject == "card" else f" [dim]({diagnosis.subject})[/]"
+    return (
+        f"\n  [bold]{escape(diagnosis.code)}[/]{escape(printable(where))}, {diagnosis.confidence}{about}\n"
+        f"  {escape(printable(diagnosis.evidence))}\n"
+        f"  [bold]→[/] {escape(printable(diagnosis.action))}"
+    )
+
+
+def _finding(finding: Finding) -> str:
+    from rich.markup import escape
+
+    look = LOOKS[finding.outcome]
+    return f"  [{look.colour}]{look.symbol} {look.word}[/] {escape(printable(finding.reason))}"
+
+
+def _list(words: Iterable[str]) -> str:
+    return "; ".join(words)

@@ -1,0 +1,36 @@
+"""`gpucert judge`: facts in, verdict out; the card is not needed."""
+
+from pathlib import Path
+
+import click
+
+
+@click.command(short_help="Judge a record by today's limits and policy; the card is not needed.")
+@click.argument("folder", type=click.Path(path_type=Path, exists=True))
+@click.option("--policy", type=click.Path(path_type=Path, dir_okay=False), help="A policy of your own (then “custom”).")
+@click.option("--store", type=click.Path(path_type=Path, dir_okay=False), help="The ledger's file.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")
+@click.pass_context
+def command(ctx: click.Context, folder: Path, policy: Path | None, store: Path | None, *, as_json: bool) -> None:
+    """Judge the record in FOLDER again, and write verdict.json beside it.
+
+    What was undecided stays marginal here: only `gpucert certify` can measure again.
+
+    \b
+    Example:
+      gpucert judge gpucert-runs/2026-11-23T08-16-36Z/GPU-1234
+    """
+    from gpucert import record as records
+    from gpucert.cli import jobs
+    from gpucert.cli.ending import show_verdict
+    from gpucert.cli.summary import CardSummary, print_json
+
+    card = jobs.card_folder(folder)
+    judged = jobs.judge_file(card.record, jobs.load_policy(policy))
+    jobs.write(card.verdict, records.encode(judged.verdict))
+    jobs.note_in_ledger(jobs.open_store(store), card, judged)
+    if as_json:
+        print_json([CardSummary.of(judged, card)])
+    else:
+        show_verdict(judged.verdict, None, stderr=False)
+    ctx.exit(judged.verdict.exit_code)
