@@ -1,0 +1,104 @@
+"""The baseline of a model: its limits, from reference cards where there are some, else from its specification."""
+
+import hashlib
+import math
+from collections.abc import Iterator
+
+import msgspec
+from msgspec import Struct
+
+from gpucert.baselines import defaults as defaults_module
+from gpucert.baselines import reference, shrink
+from gpucert.baselines.defaults import Defaults
+from gpucert.baselines.limit import Baseline, Limit
+from gpucert.baselines.reference import References
+from gpucert.catalogue.model import Model
+
+DIGITS = 6
+"""Limits are rounded to these significant digits, so that their hash is the same on every machine."""
+DTYPES = ("fp64", "fp32", "fp16", "bf16")
+STREAMS = ("read", "write", "copy")
+
+
+class Centre(Struct, frozen=True):
+    """Where healthy cards are expected before any was measured, and its relative standard uncertainty."""
+
+    measure: str
+    value: float
+    u: float
+    source: str
+
+
+def for_model(model: Model) -> Baseline:
+    """The baseline of a model. Raises BaselineDataError when a file of ours cannot be used."""
+    defaults = defaults_module.shipped()
+    return build(model, defaults, reference.of_model(model.key, defaults))
+
+
+def build(model: Model, defaults: Defaults, references: References) -> Baseline:
+    """The baseline that follows from a model, the defaults and its reference cards."""
+    limits = tuple(_limit(centre, defaults, references) for centre in centres(model))
+    version = defaults.version + references.version
+    content = msgspec.json.encode((model.key, version, limits), order="sorted")
+    return Baseline(model=model.key, version=version, limits=limits, sha256=hashlib.sha256(content).hexdigest())
+
+
+def centres(model: Model) -> tuple[Centre, ...]:
+    """What healthy cards of this model should measure, for each measure that the catalogue knows enough for."""
+    return (*_gemm(model), *_memory(model), *_thermal(model))
+
+
+def _gemm(model: Model) -> Iterator[Centre]:
+    """FLOP/clk/SM = peak / (SMs × clock of that peak) × share that is achieved."""
+    for dtype in DTYPES:
+        peak: float | None = getattr(model.peak, dtype)
+        share: float | None = getattr(model.achieved, dtype)
+        if peak is None or share is None:
+            continue
+        tensor = dtype in ("fp16", "bf16")
+        clock_mhz = (model.peak.tensor_clock_mhz if tensor else None) or model.peak.clock_mhz
+        spec = peak * 1e6 / (model.sm_count * clock_mhz)
+        yield _of_spec(f"gemm_sustained.{dtype}_per_clock", spec, share, model.achieved.u_gemm, "FLOP/clk/SM")
+
+
+def _memory(model: Model) -> Iterator[Centre]:
+    """B/clk = 2 × bus / 8 × share that is achieved, per memory clock; a copy counts reads and writes."""
+    for stream in STREAMS:
+        share: float = getattr(model.achieved, f"memory_{stream}")
+        spec = model.memory.bytes_per_clock
+        yield _of_spec(f"memory_bandwidth.{stream}_per_clock", spec, share, model.achieved.u_memory, "B/clk")
+
+
+def _of_spec(measure: str, spec: float, share: float, u: float, unit: str) -> Centre:
+    source = f"prior: {spec:.4g} {unit} by specification × {share:g} achieved by cards of this architecture (± {u:.0%})"
+    return Centre(measure, spec * share, u, source)
+
+
+def _thermal(model: Model) -> Iterator[Centre]:
+    """The healthy resistances that the catalogue estimates."""
+    how = "prior derived from temperature limit, board power and published step responses"
+    yield Centre("thermal.fast", model.thermal.fast_c_per_w, 0.0, how)
+    yield Centre("thermal.total", model.thermal.total_c_per_w, 0.0, how)
+
+
+def _limit(centre: Centre, defaults: Defaults, references: References) -> Limit:
+    """Shrink the reference cards towards the centre; worse is below it, so the sign turns where lower is better."""
+    rule, of = defaults.rule(centre.measure)
+    measured = references.measures.get(centre.measure)
+    sign = 1 if rule.better == "higher" else -1
+    values = [sign * math.log(card.value / centre.value) for card in measured.cards] if measured else []
+    found = shrink.fit(values, of.prior(centre.u))
+    worst = shrink.limit(found, of.q, of.floor_for(centre.u))
+    return Limit(
+        measure=centre.measure,
+        unit=rule.unit,
+        better=rule.better,
+        centre=_rounded(centre.value * math.exp(sign * found.mu)),
+        limit=_rounded(centre.value * math.exp(sign * worst)),
+        n=len(values),
+        source=measured.source if measured and values else centre.source,
+    )
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.{DIGITS}g}")
