@@ -1,0 +1,312 @@
+"""The faults that a virtual card can have: one struct for each kind, with its fields and their ranges."""
+
+from typing import Annotated, Literal, TypeAlias
+
+from msgspec import Meta, Struct, field
+
+Seconds = Annotated[float, Meta(ge=0)]
+PerMinute = Annotated[float, Meta(gt=0)]
+Count = Annotated[int, Meta(ge=0)]
+Bit = Annotated[int, Meta(ge=0, le=63)]
+Scale = Annotated[float, Meta(gt=0, le=20)]
+Share = Annotated[float, Meta(gt=0, le=1)]
+Celsius = Annotated[float, Meta(ge=-50, le=150)]
+Unit = Literal["int32", "fp32", "fp64", "tensor", "sfu"]
+
+
+class _Fault(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind"):
+    """What every fault has: its kind, which is the tag."""
+
+    @property
+    def kind(self) -> str:
+        """The word that a scenario uses for it."""
+        return str(self.__struct_config__.tag)
+
+
+class StuckBit(_Fault, frozen=True, kw_only=True, tag="stuck_bit"):
+    """A cell that holds one value whatever is written."""
+
+    offset: Count
+    """Bytes from the start of the tested memory; the bit is counted within the aligned 64-bit word that holds it."""
+    bit: Bit
+    value: Literal[0, 1]
+    above_ecc: bool = False
+    """True: in the path behind ECC (L2, crossbar, load-store), seen by compares on any card."""
+
+
+class Transition(_Fault, frozen=True, kw_only=True, tag="transition"):
+    """A cell that cannot rise from 0 to 1 (`up`), or cannot fall (`down`)."""
+
+    offset: Count
+    bit: Bit
+    direction: Literal["up", "down"]
+    above_ecc: bool = False
+
+
+class Alias(_Fault, frozen=True, kw_only=True, tag="alias"):
+    """A decoder that sends one range of addresses to the cells of another."""
+
+    source: Count = field(name="from")
+    to: Count
+    bytes: Annotated[int, Meta(ge=8)]
+
+
+class FakeMemory(_Fault, frozen=True, kw_only=True, tag="fake_memory"):
+    """Fewer chips than the card says: addresses beyond the real ones wrap."""
+
+    real_mib: Annotated[int, Meta(ge=1)]
+
+
+class EccCorrected(_Fault, frozen=True, kw_only=True, tag="ecc_corrected"):
+    """Memory whose errors ECC corrects at a steady rate, without an address."""
+
+    per_minute: PerMinute
+
+
+class EccUncorrected(_Fault, frozen=True, kw_only=True, tag="ecc_uncorrected"):
+    """One error that ECC cannot correct; the context that is running dies of it."""
+
+    at_s: Seconds
+
+
+class RowRemap(_Fault, frozen=True, kw_only=True, tag="row_remap"):
+    """Rows that were remapped, wait for it, or could not be."""
+
+    uncorrectable: Count = 0
+    pending: bool = False
+    failure: bool = False
+
+
+class RemapExhausted(_Fault, frozen=True, kw_only=True, tag="remap_exhausted"):
+    """Banks whose spare rows are nearly or wholly used up."""
+
+
+class RetiredPages(_Fault, frozen=True, kw_only=True, tag="retired_pages"):
+    """Pages that the driver no longer hands out."""
+
+    dbe: Count = 0
+    sbe: Count = 0
+    pending: bool = False
+
+
+class SmArithmetic(_Fault, frozen=True, kw_only=True, tag="sm_arithmetic"):
+    """One multiprocessor that computes every Nth answer of one unit wrongly."""
+
+    sm: Count
+    unit: Unit
+    every: Annotated[int, Meta(ge=1)] = 1
+    above_c: Celsius | None = None
+    """Only while the die is at least this hot."""
+
+
+class WrongEveryTime(_Fault, frozen=True, kw_only=True, tag="wrong_every_time"):
+    """A unit that gives the same wrong answer on every multiprocessor, every time."""
+
+    unit: Unit
+
+
+class SlowCompute(_Fault, frozen=True, kw_only=True, tag="slow_compute"):
+    """Arithmetic that takes longer at the same clock; all units where none is named."""
+
+    unit: Unit | None = None
+    factor: Share
+
+
+class SlowMemory(_Fault, frozen=True, kw_only=True, tag="slow_memory"):
+    """Memory that moves fewer bytes at the same clock."""
+
+    factor: Share
+
+
+class Interface(_Fault, frozen=True, kw_only=True, tag="interface"):
+    """Paste or contact between die and cooler: the fast part of the thermal resistance, scaled."""
+
+    scale: Scale
+
+
+class Airflow(_Fault, frozen=True, kw_only=True, tag="airflow"):
+    """Dust, a weak fan or a weak chassis: the slow part of the thermal resistance, scaled."""
+
+    scale: Scale
+
+
+class HotInlet(_Fault, frozen=True, kw_only=True, tag="hot_inlet"):
+    """Warm air from the room."""
+
+    inlet_c: Celsius
+
+
+class PowerLimit(_Fault, frozen=True, kw_only=True, tag="power_limit"):
+    """A power limit that somebody lowered."""
+
+    watts: Annotated[float, Meta(gt=0)]
+
+
+class PowerBrake(_Fault, frozen=True, kw_only=True, tag="power_brake"):
+    """The host pulls the power brake, from `at_s` on."""
+
+    at_s: Seconds = 0.0
+
+
+class PcieWidth(_Fault, frozen=True, kw_only=True, tag="pcie_width"):
+    """A slot or contact that leaves fewer lanes."""
+
+    width: Literal[1, 2, 4, 8, 16]
+
+
+class PcieGen(_Fault, frozen=True, kw_only=True, tag="pcie_gen"):
+    """A link that trains no higher than this generation."""
+
+    gen: Annotated[int, Meta(ge=1, le=6)]
+
+
+class PcieReplays(_Fault, frozen=True, kw_only=True, tag="pcie_replays"):
+    """A link that repeats packets."""
+
+    per_minute: PerMinute
+
+
+class NvlinkDown(_Fault, frozen=True, kw_only=True, tag="nvlink_down"):
+    """One NVLink that did not train."""
+
+    link: Count
+
+
+class Inforom(_Fault, frozen=True, kw_only=True, tag="inforom"):
+    """The card's own record, whose checksum is wrong."""
+
+    corrupt: Literal[True] = True
+
+
+class Counterfeit(_Fault, frozen=True, kw_only=True, tag="counterfeit"):
+    """A card that answers the name and ids of the scenario's model with the silicon of another."""
+
+    actual_model: str
+
+
+class EccOff(_Fault, frozen=True, kw_only=True, tag="ecc_off"):
+    """ECC switched off on a card that has it."""
+
+
+class PendingMode(_Fault, frozen=True, kw_only=True, tag="pending_mode"):
+    """A mode change that waits for a restart."""
+
+    mode: Literal["ecc", "mig"] = "ecc"
+
+
+class MigOn(_Fault, frozen=True, kw_only=True, tag="mig_on"):
+    """The card is split into instances."""
+
+
+class Xid(_Fault, frozen=True, kw_only=True, tag="xid"):
+    """The driver logs this Xid."""
+
+    code: Annotated[int, Meta(ge=1, le=999)]
+    at_s: Seconds
+
+
+class Lost(_Fault, frozen=True, kw_only=True, tag="lost"):
+    """The card falls off the bus."""
+
+    at_s: Seconds
+
+
+class Hang(_Fault, frozen=True, kw_only=True, tag="hang"):
+    """Work of this probe never returns."""
+
+    probe: str
+
+
+class Crash(_Fault, frozen=True, kw_only=True, tag="crash"):
+    """Work of this probe ends in a segmentation fault."""
+
+    probe: str
+
+
+class Gsp(_Fault, frozen=True, kw_only=True, tag="gsp"):
+    """The card's management processor stops answering for a while: Xid 119."""
+
+    at_s: Seconds
+
+
+class Absurd(_Fault, frozen=True, kw_only=True, tag="absurd"):
+    """A sensor that answers what cannot be; `reading` is a field of the telemetry."""
+
+    reading: Literal["temperature_c", "memory_temperature_c", "power_w", "sm_clock_mhz", "memory_clock_mhz"]
+    value: float
+
+
+class OtherProcess(_Fault, frozen=True, kw_only=True, tag="other_process"):
+    """Somebody else's process on the card, which holds a part of the simulated window."""
+
+    mib: Annotated[int, Meta(ge=1)]
+
+
+Fault: TypeAlias = (
+    StuckBit
+    | Transition
+    | Alias
+    | FakeMemory
+    | EccCorrected
+    | EccUncorrected
+    | RowRemap
+    | RemapExhausted
+    | RetiredPages
+    | SmArithmetic
+    | WrongEveryTime
+    | SlowCompute
+    | SlowMemory
+    | Interface
+    | Airflow
+    | HotInlet
+    | PowerLimit
+    | PowerBrake
+    | PcieWidth
+    | PcieGen
+    | PcieReplays
+    | NvlinkDown
+    | Inforom
+    | Counterfeit
+    | EccOff
+    | PendingMode
+    | MigOn
+    | Xid
+    | Lost
+    | Hang
+    | Crash
+    | Gsp
+    | Absurd
+    | OtherProcess
+)
+
+KINDS: tuple[str, ...] = tuple(str(kind.__struct_config__.tag) for kind in Fault.__args__)
+"""Every kind that this version simulates."""
+
+NOT_YET: tuple[str, ...] = (
+    "dq",
+    "coupling",
+    "intermittent",
+    "retention",
+    "refresh_lost",
+    "edr_replay",
+    "channel_missing",
+    "contained",
+    "sram_threshold",
+    "tpc_missing",
+    "effective_clock",
+    "fan",
+    "memory_pads",
+    "hotspot",
+    "sensor_gain",
+    "load_step",
+    "aux_power",
+    "thermal_intermittent",
+    "pcie_slow",
+    "nvlink_errors",
+    "nvlink_absent",
+    "vbios",
+    "clocks_locked",
+    "not_initialised",
+    "technician",
+)
+"""Kinds that are planned, so that a scenario which uses one is told so rather than that it is misspelt."""
