@@ -19,7 +19,7 @@ def wrong_rows(left: Integers, right: Integers, product: Product, seed: int) -> 
     Compares product·w with left·(right·w) for random w of ±1 (R. Freivalds, 1977). With whole numbers as
     `fills.exact_bound` draws them no sum reaches 2⁵³, so doubles are exact in any order of summation. NaN is wrong.
     """
-    signs = np.random.default_rng(seed).integers(0, 2, (product.shape[1], VECTORS)) * 2.0 - 1.0
+    signs = np.random.default_rng(seed).choice(np.array([-1.0, 1.0]), (product.shape[1], VECTORS))
     residual = _times(left, _times(right, signs)) - _times(product, signs)
     return np.flatnonzero(~(residual == 0).all(axis=1))
 

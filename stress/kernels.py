@@ -1,0 +1,60 @@
+"""The CUDA sources as they are compiled, with what they include put in place, and how they are launched."""
+
+import hashlib
+import re
+from importlib.resources import files
+
+from gpucert.stress.answers import THREADS
+
+ENTRIES: dict[str, tuple[str, ...]] = {
+    "memory_scan": ("memory_write", "memory_verify", "memory_peek", "memory_poke"),
+    "bandwidth": ("stream_read", "stream_write", "stream_copy"),
+    "gemm": ("matrix_fill", "matrix_compare"),
+    "sm_answers": ("answers_int32", "answers_fp32", "answers_fp64", "answers_sfu"),
+    "sm_answers_tensor": ("answers_tensor",),
+}
+"""The kernels of each .cu file."""
+
+OPTIONS = ("-std=c++17", f"-DTHREADS={THREADS}")
+"""What every file is compiled with, besides what CuPy adds: the architecture and -ftz=true."""
+
+ARCHITECTURES = (60, 61, 70, 75, 80, 86, 89, 90, 100, 103, 120)
+"""Compute capabilities that gpucert supports, times ten; the first three need CUDA 12."""
+FIRST_OF_CUDA_13 = 75
+FIRST_WITH_TENSOR_CORES = 70
+FIRST_WITH_BF16 = 80
+
+BLOCKS_PER_SM = 8
+"""256 threads each fill an SM of 2048 threads, and smaller ones take turns."""
+ROW_WORDS = 4
+"""Words of a block's row of counts, and of one line of the log: see tally.cuh."""
+LOG_CAPACITY = 4096
+"""Wrong words that are kept of one launch, the first ones."""
+ANSWER_WORDS = THREADS + 2
+"""Words of a block's known answer: SM at the start, SM at the end, the signatures."""
+
+_INCLUDE = re.compile(r'^#include "(\w+\.cuh)"\n', re.MULTILINE)
+
+
+def source(name: str) -> str:
+    """The text of `name`.cu with every file that it includes put in place, each once."""
+    return _inlined(f"{name}.cu", set())
+
+
+def _inlined(filename: str, seen: set[str]) -> str:
+    if filename in seen:
+        return ""
+    seen.add(filename)
+    text = files("gpucert.stress").joinpath(filename).read_text(encoding="utf-8")
+    return _INCLUDE.sub(lambda match: _inlined(match[1], seen), text)
+
+
+def version() -> str:
+    """Twelve hexadecimal digits that change whenever a kernel does."""
+    text = "".join(source(name) for name in sorted(ENTRIES)) + " ".join(OPTIONS)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def blocks(sm_count: int) -> int:
+    """Blocks of the persistent grid that walks memory."""
+    return sm_count * BLOCKS_PER_SM
