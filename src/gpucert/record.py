@@ -98,6 +98,10 @@ class Counters(Struct, frozen=True, kw_only=True):
     retired_sbe: Reading[int] = NOT_ASKED
     retired_dbe: Reading[int] = NOT_ASKED
     retired_pending: Reading[bool] = NOT_ASKED
+    repair_pending: Reading[bool] = NOT_ASKED
+    """A repair of a memory channel or a TPC waits for a reset (driver 580 and newer)."""
+    memory_unrepairable: Reading[bool] = NOT_ASKED
+    """The card says that its memory cannot be repaired any more (Hopper and newer)."""
     inforom_valid: Reading[bool] = NOT_ASKED
     recovery_action: Reading[int] = NOT_ASKED
     """0 none; anything else is an action that the driver asks for (NVML field 230)."""
