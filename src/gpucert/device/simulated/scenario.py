@@ -69,6 +69,8 @@ class Scenario(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     identity: dict[str, str] = {}
     """What the card answers instead of its model's truth, by field."""
     faults: tuple[Fault, ...] = field(name="fault", default=())
+    text: str = ""
+    """The TOML it was read from, which goes on the record; no field of the file."""
 
     def of(self, kind: type[FaultT]) -> tuple[FaultT, ...]:
         """The faults of one kind, in the order of the file."""
@@ -148,10 +150,10 @@ def parse(text: str, source: str) -> Scenario:
         tree = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ScenarioError(f"{source}: not TOML: {error}") from error
-    for problem in (*_kind_problems(tree), *_not_finite(tree, "")):
+    for problem in (*_own_words(tree), *_kind_problems(tree), *_not_finite(tree, "")):
         raise ScenarioError(f"{source}: {problem}")
     try:
-        scenario = msgspec.convert(tree, Scenario)
+        scenario = msgspec.convert({**tree, "text": text}, Scenario)
     except msgspec.ValidationError as error:
         raise ScenarioError(f"{source}: {_in_words(error)}") from error
     for problem in _misfits(scenario):
@@ -164,6 +166,11 @@ def _in_words(error: msgspec.ValidationError) -> str:
     complaint, _, path = str(error).partition(" - at `")
     where = path.rstrip("`").removeprefix("$").lstrip(".").removeprefix("[...]")
     return f"{where}: {complaint}" if where else complaint
+
+
+def _own_words(tree: dict[str, object]) -> list[str]:
+    """Fields that only this module may set."""
+    return ["Object contains unknown field `text`"] if "text" in tree else []
 
 
 def _kind_problems(tree: dict[str, object]) -> list[str]:
