@@ -11,7 +11,8 @@ from gpucert.baselines.shrink import Prior
 from gpucert.units import Unit
 
 Share = Annotated[float, Meta(gt=0, lt=1)]
-Positive = Annotated[float, Meta(gt=0)]
+Worth = Annotated[float, Meta(gt=0, le=1000)]
+"""Worth in cards."""
 
 
 class BaselineDataError(ValueError):
@@ -23,7 +24,7 @@ class MeasureClass(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 
     s0: Share
     t0: Share
-    nu0: Positive
+    nu0: Worth
     defective: Share
     reach: Share
     q: Share
