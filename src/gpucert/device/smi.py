@@ -17,7 +17,7 @@ from gpucert.device import bounds, bus_id, kernel_log, smi_foreign, smi_text, sm
 from gpucert.device.gpu import EventReason
 from gpucert.device.smi_document import Card, Document, UnreadableCaptureError
 from gpucert.device.smi_words import NOT_STATED, Answers, absence, count, flag, quantity, quote, total, unclear
-from gpucert.reading import Absence, Absent, Reading
+from gpucert.reading import NOT_ASKED, Absence, Absent, Reading
 from gpucert.record import Counters, Event, Identity, Process, Sample, Settings
 
 __all__ = ["Capture", "UnreadableCaptureError", "load", "read"]
@@ -63,10 +63,11 @@ def read(text: str, source: str) -> tuple[Capture, ...]:
         for card in document.cards
     ]
     captures += _from_banners(text, source, {_where(capture) for capture in captures})
+    corrupted, lines = _corrupted_inforoms(text), tuple(kernel_log.scan(text.splitlines()))
+    captures += _from_log(lines, source, {_where(capture) for capture in captures})
     if not captures:
         raise UnreadableCaptureError(smi_foreign.why(text, source, empty_document=bool(documents)))
-    corrupted = _corrupted_inforoms(text)
-    log = kernel_log.by_card(kernel_log.scan(text.splitlines()))
+    log = kernel_log.by_card(lines)
     return tuple(_with_rest_of_file(capture, corrupted, log) for capture in captures)
 
 
@@ -250,6 +251,8 @@ def _counters(answers: Answers) -> Counters:
         retired_sbe=_retired(answers, "single_bit_ecc", "multiple_single_bit_retirement"),
         retired_dbe=_retired(answers, "double_bit_ecc", "double_bit_retirement"),
         retired_pending=_retirement_pending(answers),
+        repair_pending=_repair_pending(answers),
+        memory_unrepairable=flag(say("ecc_errors/unrepairable_memory")),
         inforom_valid=NOT_STATED,
         recovery_action=_recovery(answers),
         pcie_replays=count(say("pci/replays_since_reset", "pci/replay_counter"), "PCIe replays"),
@@ -320,6 +323,14 @@ def _retirement_pending(answers: Answers) -> Reading[bool]:
     if True in stated:
         return True
     return next(iter(stated), flag(answers.say("retired_pages/pending")))
+
+
+def _repair_pending(answers: Answers) -> Reading[bool]:
+    """A channel or a TPC: one yes is enough, and one no is not."""
+    channel, tpc = (flag(answers.say(f"ecc_errors/{part}_repair_pending")) for part in ("channel", "tpc"))
+    if channel is True or tpc is True:
+        return True
+    return channel if isinstance(channel, Absent) else tpc
 
 
 _RECOVERY = {
@@ -491,43 +502,56 @@ def _from_banners(text: str, source: str, known: set[str]) -> list[Capture]:
     return captures
 
 
-S = TypeVar("S", Identity, Settings, Counters)
+S = TypeVar("S", Identity, Settings, Counters, Sample)
 
 
-def _all_absent(kind: type[S], reason: Absent) -> S:
-    names = (field.name for field in msgspec.structs.fields(kind) if field.name != "window_mib")
-    return msgspec.structs.replace(kind(), **dict.fromkeys(names, reason))
+def _fill(values: S, reason: Absent) -> S:
+    """The same values, where everything not asked is absent for this reason."""
+    unasked = (name for name in values.__struct_fields__ if getattr(values, name) == NOT_ASKED)
+    return msgspec.structs.replace(values, **dict.fromkeys(unasked, reason))
+
+
+def _from_log(lines: Iterable[kernel_log.Line], source: str, known: set[str]) -> list[Capture]:
+    """Cards of which only the kernel log speaks: one that fell off the bus is missing from the query beside it."""
+    uuids = {line.bus_id: line.uuid for line in lines if isinstance(line, kernel_log.NamedLine)}
+    speaking = {where: events for where, events in kernel_log.by_card(lines).items() if where not in known}
+    captures = []
+    for where, events in speaking.items():
+        lost = next((event.text for event in events if event.code == _FELL_OFF_THE_BUS), None)
+        reason = NOT_STATED if lost is None else Absent(Absence.LOST, f"kernel log: {lost}")
+        identity = Identity(bus_id=where, uuid=uuids.get(where, reason))
+        captures.append(_mention(identity, reason, source, "Only the kernel log names this card."))
+    return captures
+
+
+_FELL_OFF_THE_BUS = "79"
 
 
 def _lost(where: str, words: str, source: str) -> Capture:
     """The driver has no handle for a card that it knew: whatever the error says, the card does not answer."""
-    reason = Absent(Absence.LOST, words)
-    return Capture(
-        source=source,
-        document=1,
-        documents=1,
-        taken_at=NOT_STATED,
-        identity=msgspec.structs.replace(_all_absent(Identity, reason), bus_id=where),
-        settings=_all_absent(Settings, reason),
-        counters=_all_absent(Counters, reason),
-        processes=reason,
-        sample=Sample(at_s=0.0),
-        notes=(words,),
-    )
+    return _mention(Identity(bus_id=where), Absent(Absence.LOST, words), source, words)
 
 
 def _glimpse(where: str, text: str, source: str) -> Capture:
     """A card that the file only names beside a warning; the summary table gives what else there is."""
     name, driver = smi_foreign.table_row(text, where)
-    unknown = _all_absent(Identity, NOT_STATED)
+    note = "Only a warning names this card: no counters were read. `nvidia-smi -q` gives them."
+    return _mention(Identity(bus_id=where, name=name, driver=driver), NOT_STATED, source, note)
+
+
+def _mention(known: Identity, reason: Absent, source: str, note: str) -> Capture:
+    """A capture of a card of which next to nothing is known; every other reading is absent for one reason."""
     return Capture(
         source=source,
         document=1,
         documents=1,
         taken_at=NOT_STATED,
-        identity=msgspec.structs.replace(unknown, bus_id=where, name=name, driver=driver),
-        sample=Sample(at_s=0.0),
-        notes=("Only a warning names this card: no counters were read. `nvidia-smi -q` gives them.",),
+        identity=_fill(known, reason),
+        settings=_fill(Settings(), reason),
+        counters=_fill(Counters(), reason),
+        processes=reason,
+        sample=_fill(Sample(at_s=0.0), reason),
+        notes=(note,),
     )
 
 

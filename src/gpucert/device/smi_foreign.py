@@ -17,7 +17,7 @@ _KINDS = (
         re.compile(r"^GPU \d+: .*\(UUID: ", re.MULTILINE),
         "the list of `nvidia-smi -L`, which holds only names and UUIDs",
     ),
-    (re.compile(r"NVRM: |nvidia-nvswitch\d+: "), "a kernel log, which names no model and no counters"),
+    (re.compile(r"NVRM: |nvidia-nvswitch\d+: "), "a kernel log without any Xid"),
     (
         re.compile(r"^[\w.]+( \[[^\]]+\])?, ?[\w.]+( \[[^\]]+\])?(, ?|\r?$)", re.MULTILINE),
         "a table of comma-separated values",
