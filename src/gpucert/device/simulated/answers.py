@@ -132,7 +132,7 @@ def settings(scenario: Scenario, silicon: Silicon, state: State) -> Settings:
         max_operating_c=_offered(heat.max_operating_c),
         margin_c=_margin(model, silicon, state),
         fans=_FANS if heat.cooling == "own_fan" else 0,
-        pcie_gen_max=model.links.pcie_gen,
+        pcie_gen_max=silicon.model.links.pcie_gen,
         pcie_width_max=silicon.pcie_width,
     )
 

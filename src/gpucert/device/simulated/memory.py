@@ -86,7 +86,7 @@ class CardMemory:
             words[offset : offset + length] = self._cells[physical : physical + length]
             for word, _ in self._faulty_within(physical, length):
                 at = offset + word - physical
-                if self._ecc and not self._recent.holds(first_word + at):
+                if self._ecc and not self._recent.holds(first_word + at, at):
                     flipped = (int(self._cells[word]) ^ self._meant[word]).bit_count()
                     corrected += flipped == 1
                     uncorrected += flipped > 1

@@ -38,15 +38,21 @@ class RecentWrites:
             self._held -= self._lines.popleft()[1]
 
     def overlay(self, first_word: int, words: Words) -> None:
-        """Put what is held over what the cells gave, newest last."""
+        """Put what is held over what the cells gave, newest last.
+
+        Only the first `capacity` words of a load can come from here: they push the rest out before it is reached.
+        """
+        end = first_word + min(len(words), self._capacity)
         for held_first, count, held in self._lines:
-            low, high = max(first_word, held_first), min(first_word + len(words), held_first + count)
+            low, high = max(first_word, held_first), min(end, held_first + count)
             if held is not None and low < high:
                 words[low - first_word : high - first_word] = held[low - held_first : high - held_first]
 
-    def holds(self, word: int) -> bool:
-        """Whether a load of this word is served from here."""
-        return any(held is not None and first <= word < first + count for first, count, held in self._lines)
+    def holds(self, word: int, already_read: int) -> bool:
+        """Whether a word comes from here in a load that has read so many words before it."""
+        return already_read < self._capacity and any(
+            held is not None and first <= word < first + count for first, count, held in self._lines
+        )
 
     def flush(self) -> None:
         """Push everything out."""
