@@ -12,6 +12,8 @@ from gpucert.catalogue import pci_names
 from gpucert.catalogue.matching import Answers, Match, identify
 from gpucert.catalogue.model import Model
 
+__all__ = ["CatalogueError", "Match", "UnknownModelError", "every", "get", "keys", "match", "parse", "slug"]
+
 
 class CatalogueError(ValueError):
     """A file of the catalogue cannot be read as a model; the text names the file and the field."""
