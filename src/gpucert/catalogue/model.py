@@ -53,6 +53,8 @@ class Memory(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 class Peak(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Dense peak rates in TFLOP/s (INT8: TOP/s); None where the model has no such unit.
 
+    Mining cards throttle their arithmetic: no peak of theirs is known, so theirs are None as well.
+
     `fp64` is what a matrix product can reach: the rate of the tensor cores where they take FP64. FP16 and BF16 rates
     accumulate in FP32.
     """
