@@ -1,0 +1,122 @@
+"""What one look at a card shows beside its counters: a slowdown at that moment, Xids in a log, a card that is gone.
+
+A run judges all of these over time; a capture has only the moment, so confidence stays low where time would decide.
+"""
+
+from collections import Counter as Tally
+from collections.abc import Iterable
+
+from gpucert.device import xid
+from gpucert.device.gpu import THERMAL_REASONS, EventReason
+from gpucert.device.smi import Capture
+from gpucert.diagnosis import kind_of
+from gpucert.outcome import Outcome
+from gpucert.reading import Absence, Absent
+from gpucert.record import Event
+from gpucert.verdict.verdict import Confidence, Diagnosed, Finding
+
+PROBE = "inspect"
+
+_OWN_DIAGNOSIS = {
+    48: "memory.ecc_uncorrected",
+    79: "device.lost",
+    94: "memory.ecc_uncorrected",
+    95: "memory.ecc_uncorrected",
+    119: "device.firmware",
+    120: "device.firmware",
+    140: "memory.ecc_uncorrected",
+    171: "memory.ecc_uncorrected",
+}
+"""Xids that other diagnoses account for; the rest are `xid.N`."""
+
+_CONFIDENCE: dict[str, Confidence] = {"FAIL": "likely", "HOLD": "possible", "WARN": "possible"}
+"""By what the catalogue says of an Xid in a card's history; weights that are not here say nothing about the card."""
+
+Judged = tuple[tuple[Finding, ...], tuple[Diagnosed, ...]]
+
+
+def judge_glance(capture: Capture) -> Judged:
+    """Findings and diagnoses of what one capture shows beside its counters."""
+    findings: list[Finding] = []
+    diagnoses: list[Diagnosed] = []
+    for code, measure, evidence, confidence in _observations(capture):
+        kind = kind_of(code)
+        diagnoses.append(
+            Diagnosed(
+                code=code,
+                where="",
+                confidence=confidence,
+                action=kind.action,
+                evidence=evidence,
+                subject=kind.subject,
+            )
+        )
+        findings.append(
+            Finding(
+                probe=PROBE,
+                measure=measure,
+                outcome=Outcome.FAIL,
+                value=None,
+                unit="",
+                limit="",
+                reason=evidence,
+                authority="the driver's own words in this file",
+                subject=kind.subject,
+            )
+        )
+    return tuple(findings), tuple(diagnoses)
+
+
+_Observation = tuple[str, str, str, Confidence]
+"""Diagnosis code, measure, evidence in one sentence, confidence."""
+
+
+def _observations(capture: Capture) -> Iterable[_Observation]:
+    yield from _presence(capture)
+    yield from _slowdowns(capture.sample.event_reasons)
+    yield from _repairs(capture)
+    yield from _xids(capture.events)
+
+
+def _presence(capture: Capture) -> Iterable[_Observation]:
+    name = capture.identity.name
+    fallen = any(event.code == "79" for event in capture.events)
+    if isinstance(name, Absent) and name.absent is Absence.LOST and not fallen:
+        yield "device.lost", "presence", f"The driver knows this card and cannot reach it: {name.detail}", "likely"
+    if any(event.code == "not_initialised" for event in capture.events):
+        yield "device.lost", "presence", "The driver could not start this card (RmInitAdapter failed).", "possible"
+
+
+def _slowdowns(mask: object) -> Iterable[_Observation]:
+    if not isinstance(mask, int):
+        return
+    reasons = EventReason(mask)
+    if reasons & EventReason.HW_POWER_BRAKE:
+        yield (
+            "station.power",
+            "power_brake",
+            "The host's power brake was holding the card back when this was written.",
+            "certain",
+        )
+    if reasons & THERMAL_REASONS:
+        yield "thermal.throttle", "thermal_throttle", "The card was slowed by heat when this was written.", "possible"
+
+
+def _repairs(capture: Capture) -> Iterable[_Observation]:
+    counters = capture.counters
+    if counters.repair_pending is True:
+        yield "device.reset_required", "repair_pending", "A repair of a channel or a TPC waits for a reset.", "certain"
+    if counters.memory_unrepairable is True:
+        yield "memory.row_remap", "memory_unrepairable", "The card calls its memory unrepairable.", "certain"
+
+
+def _xids(events: tuple[Event, ...]) -> Iterable[_Observation]:
+    tally = Tally(int(event.code) for event in events if event.kind == "xid")
+    for number, times in sorted(tally.items()):
+        row = xid.describe(number)
+        confidence = _CONFIDENCE.get(row.in_history)
+        if confidence is not None:
+            text = next(event.text for event in events if event.code == str(number))
+            often = "once" if times == 1 else f"{times} times"
+            evidence = f"The kernel log has Xid {number} ({row.meaning}) {often}: {text}"
+            yield _OWN_DIAGNOSIS.get(number, f"xid.{number}"), f"xid_{number}", evidence, confidence

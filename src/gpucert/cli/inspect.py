@@ -1,0 +1,155 @@
+"""`gpucert inspect`: what a card says of itself, from the output of nvidia-smi; nothing is loaded or certified."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from msgspec import Struct
+
+from gpucert.outcome import ExitCode, Outcome, VerdictOutcome
+from gpucert.verdict.verdict import Diagnosed, Finding
+
+if TYPE_CHECKING:
+    from gpucert.device.smi import Capture
+
+
+class Look(Struct, frozen=True, kw_only=True):
+    """One card of one document, judged by what it says of itself."""
+
+    source: str
+    document: int
+    card: str
+    bus_id: str
+    name: str | None
+    """As the card answers it; None where the file does not tell."""
+    model: str | None
+    """Key of the catalogue; None for a model that it does not have."""
+    model_reason: str
+    driver: str | None
+    outcome: VerdictOutcome
+    """`reported` when nothing was found, `not_certified` when something was."""
+    findings: tuple[Finding, ...]
+    diagnoses: tuple[Diagnosed, ...]
+    notes: tuple[str, ...]
+    exit_code: ExitCode
+
+    @property
+    def found(self) -> bool:
+        """Whether anything speaks against the card or its station."""
+        return self.exit_code is ExitCode.NOT_CERTIFIED
+
+
+class Looks(Struct, frozen=True, kw_only=True):
+    """All cards of one call, as `--json` prints them."""
+
+    cards: tuple[Look, ...]
+    unreadable: tuple[str, ...] = ()
+    """One line for each file that holds no capture."""
+    exit_code: ExitCode
+
+
+@click.command(short_help="Read what a card says of itself from nvidia-smi output, without load.")
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE…")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")
+@click.pass_context
+def command(ctx: click.Context, files: tuple[Path, ...], *, as_json: bool) -> None:
+    """Read what cards say of themselves in the output of nvidia-smi, and say what speaks against them.
+
+    FILE is what `nvidia-smi -q` or `nvidia-smi -q -x` printed, for one card or many, or an nvidia-bug-report.log.gz.
+    Exit code 10 when nothing was found, 20 when something was, 2 for a file that cannot be read.
+
+    \b
+    Example:
+      nvidia-smi -q > card.txt; gpucert inspect card.txt
+    """
+    from gpucert.cli.console import printable
+
+    captures, unreadable = read(files)
+    looks = sum_up(tuple(judge(capture) for capture in captures), unreadable)
+    for line in unreadable:
+        click.echo(f"gpucert: {printable(line)}", err=True)
+    if as_json:
+        import msgspec
+
+        click.echo(msgspec.json.format(msgspec.json.encode(looks)).decode())
+    elif captures:
+        from gpucert.cli.inspect_text import show
+
+        show(zip(captures, looks.cards, strict=True))
+    ctx.exit(looks.exit_code)
+
+
+def read(files: tuple[Path, ...]) -> tuple[tuple["Capture", ...], tuple[str, ...]]:
+    """The captures of all files, and one line for each file without; one bad file does not hide the others."""
+    from gpucert.device import smi
+
+    captures: list[smi.Capture] = []
+    unreadable: list[str] = []
+    for file in files:
+        try:
+            captures += smi.load(file)
+        except smi.UnreadableCaptureError as error:
+            unreadable.append(str(error))
+    return tuple(captures), tuple(unreadable)
+
+
+def sum_up(cards: tuple[Look, ...], unreadable: tuple[str, ...]) -> Looks:
+    """The object that `--json` prints. A file that could not be read decides the exit code."""
+    from gpucert.outcome import worst
+
+    code = ExitCode.USAGE if unreadable else worst(card.exit_code for card in cards)
+    return Looks(cards=cards, unreadable=unreadable, exit_code=code)
+
+
+def judge(capture: "Capture") -> Look:
+    """Match the model and judge what the capture states."""
+    from gpucert.catalogue import shelf
+    from gpucert.cli.glance import judge_glance
+    from gpucert.verdict.facts import judge_facts
+
+    identity = capture.identity
+    match = shelf.match(
+        name=_known(identity.name),
+        device=_known(identity.pci_device),
+        subvendor=_known(identity.pci_subvendor),
+        subdevice=_known(identity.pci_subdevice),
+        memory_mib=identity.memory_mib if isinstance(identity.memory_mib, int) else None,
+        cuda_cores=None,
+    )
+    judged, glanced = judge_facts(identity, capture.settings, capture.counters, match.model), judge_glance(capture)
+    findings = (*judged[0], *glanced[0])
+    diagnoses = _each_once((*judged[1], *glanced[1]))
+    found = _speaks_against(findings, diagnoses)
+    return Look(
+        source=capture.source,
+        document=capture.document,
+        card=identity.card_id,
+        bus_id=str(identity.bus_id),
+        name=_known(identity.name),
+        model=match.model.key if match.model else None,
+        model_reason=match.reason,
+        driver=_known(identity.driver),
+        outcome=VerdictOutcome.NOT_CERTIFIED if found else VerdictOutcome.REPORTED,
+        findings=findings,
+        diagnoses=diagnoses,
+        notes=capture.notes,
+        exit_code=ExitCode.NOT_CERTIFIED if found else ExitCode.RESTRICTED,
+    )
+
+
+def _speaks_against(findings: tuple[Finding, ...], diagnoses: tuple[Diagnosed, ...]) -> bool:
+    """A diagnosis that is more than a note, or a finding that failed and is more than advice."""
+    failed = any(one.outcome in {Outcome.FAIL, Outcome.ERROR} and not one.advisory for one in findings)
+    return failed or any(one.subject != "note" for one in diagnoses)
+
+
+def _known(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _each_once(diagnoses: tuple[Diagnosed, ...]) -> tuple[Diagnosed, ...]:
+    """The first of each code and place: counters and kernel log may tell of the same thing."""
+    first: dict[tuple[str, str], Diagnosed] = {}
+    for one in diagnoses:
+        first.setdefault((one.code, one.where), one)
+    return tuple(first.values())
