@@ -41,8 +41,14 @@ class Card(Protocol):
 class Bench(Protocol):
     """Everything that a running probe may touch."""
 
-    card: Card
-    backend: Backend
+    @property
+    def card(self) -> Card:
+        """The card's own words."""
+
+    @property
+    def backend(self) -> Backend:
+        """The card to be loaded."""
+
     seed: int
     options: Mapping[str, str | float | bool]
     """From the step in the plan, for example `profile = "quick"`."""
