@@ -172,4 +172,4 @@ DEVICE void tensor_multiply_add(const u16 *left, const u16 *right, float *sum) {
 #endif
 }
 
-#endif
+#endif  // GPUCERT_DEVICE

@@ -1,0 +1,408 @@
+"""A real GPU as something that can be loaded: the Backend of CUDA, through CuPy."""
+
+import hashlib
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from gpucert.stress import answers, kernels, patterns
+from gpucert.stress.backend import (
+    WORD_BYTES,
+    Answer,
+    ArithmeticUnit,
+    Copy,
+    DType,
+    OutOfMemoryError,
+    Pattern,
+    PatternKind,
+    Properties,
+    Region,
+    Sweep,
+    UnitNotOfferedError,
+)
+from gpucert.stress.cuda_card import CudaCard, NoCudaError, Pinned, Words, scrub_environment
+from gpucert.stress.cuda_matrices import CudaMatrices, Multiplier, offered
+from gpucert.stress.cuda_tallies import Tallies
+
+__all__ = ["CudaBackend", "NoCudaError", "scrub_environment"]
+
+MIB = 1 << 20
+CHUNK_BYTES = tuple(size * MIB for size in (1024, 256, 64, 16, 2))
+"""Sizes in which memory is taken, the largest first: many pieces survive fragmentation and retired pages."""
+FLUSH_FACTOR = 4
+"""A flush streams this many times the L2, because nobody publishes how it replaces lines."""
+_PAIR_WORDS = 2
+_SCRATCH_BYTES = 256
+_ALL_ONES = (1 << 64) - 1
+_LAUNCHES_PER_REPEAT = 4
+_LAUNCHES_AT_LEAST = 16
+_NAP_SECONDS = 0.05
+
+
+class CudaBackend:
+    """One GPU, found by UUID or PCI bus id. Raises NoCudaError where the station cannot run CUDA work.
+
+    Everything that needs memory of its own (context, cuBLAS, kernels, counters) is made and used once here, because
+    later the tested memory leaves no room for it.
+    """
+
+    name = "cuda"
+    fills_time = True
+
+    def __init__(self, uuid_or_bus_id: str) -> None:
+        self._card = CudaCard(uuid_or_bus_id)
+        self._blocks = kernels.blocks(self._card.sm_count)
+        self._tallies = Tallies(self._card, self._blocks)
+        self._scratch = self._card.allocate(_SCRATCH_BYTES)
+        self._reply = Pinned(1)
+        self._answers = Pinned(self._card.sm_count * kernels.ANSWER_WORDS)
+        self._multiplier = Multiplier(self._card)
+        self._chunks: dict[int, Region] = {}
+        self._passes: Counter[int] = Counter()
+        self._flush_due = False
+        self._warm_up()
+
+    def versions(self) -> dict[str, str]:
+        """Versions of CUDA's driver and runtime, cuBLAS, NVRTC, CuPy, NumPy and of the kernels themselves."""
+        import cupy
+        from cupy.cuda import runtime
+        from cupy_backends.cuda.libs import nvrtc
+
+        with self._card.errors():
+            return {
+                "cuda_driver": _cuda_version(runtime.driverGetVersion()),
+                "cuda_runtime": _cuda_version(runtime.runtimeGetVersion()),
+                "cublas": self._multiplier.version(),
+                "nvrtc": ".".join(str(part) for part in nvrtc.getVersion()),
+                "cupy": str(cupy.__version__),
+                "numpy": np.__version__,
+                "kernels": kernels.version(),
+            }
+
+    def properties(self) -> Properties:
+        """The card as CUDA's device attributes describe it, and its free memory now."""
+        from cupy.cuda import runtime
+
+        free, total = self._card.memory()
+        with self._card.errors():
+            name = runtime.getDeviceProperties(self._card.device)["name"].decode(errors="replace")
+        return Properties(
+            name=name,
+            compute_capability=f"{self._card.capability // 10}.{self._card.capability % 10}",
+            sm_count=self._card.sm_count,
+            l2_bytes=self._card.l2_bytes,
+            bus_bits=self._card.attribute("GlobalMemoryBusWidth"),
+            memory_clock_mhz=self._card.attribute("MemoryClockRate") / 1000,
+            total_bytes=total,
+            free_bytes=free,
+        )
+
+    def seconds(self) -> float:
+        """The host's monotonic clock."""
+        return time.monotonic()
+
+    def idle(self, seconds: float) -> None:
+        """Leave the card alone, in short naps, so that an interrupt is answered."""
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            time.sleep(min(_NAP_SECONDS, left))
+
+    def reserve(self, headroom_bytes: int) -> tuple[Region, ...]:
+        """Take nearly all free memory, chunk by chunk from the largest size to the smallest."""
+        taken: list[Region] = []
+        first_word = 0
+        for size in CHUNK_BYTES:
+            while (chunk := self._take(size, first_word, headroom_bytes)) is not None:
+                taken.append(chunk)
+                first_word += chunk.words
+        return tuple(taken)
+
+    def release(self, regions: tuple[Region, ...]) -> None:
+        """Give chunks back."""
+        for region in regions:
+            if self._chunks.pop(region.handle, None) is not None:
+                self._card.free(region.handle)
+
+    def write(self, region: Region, pattern: Pattern) -> Sweep:
+        """Store a pattern."""
+        address, pairs = self._span(region)
+        self._tallies.begin()
+        seconds = self._card.timed(
+            lambda: self._card.launch(
+                "memory_write", address, pairs, region.first_word, *_told(pattern),
+                self._rotation(region), self._tallies.rows(), blocks=self._blocks,
+            )
+        )  # fmt: skip
+        return self._sweep(seconds)
+
+    def verify(self, region: Region, pattern: Pattern, then_write: Pattern | None = None) -> Sweep:
+        """Load and compare every word, and replace it in the same pass if asked to."""
+        address, pairs = self._span(region)
+        if self._flush_due:
+            self._evict(region)
+        self._tallies.begin()
+        seconds = self._card.timed(
+            lambda: self._card.launch(
+                "memory_verify", address, pairs, region.first_word, *_told(pattern),
+                then_write is not None, *_told(then_write or pattern),
+                self._rotation(region), self._tallies.rows(), *self._tallies.log(), blocks=self._blocks,
+            )
+        )  # fmt: skip
+        return self._sweep(seconds)
+
+    def peek(self, region: Region, word: int) -> int:
+        """Load one word from memory: everything of its chunk is pushed out of L2 before."""
+        address = self._word_address(region, word)
+        self._evict(region)
+        self._reply.words[0] = _ALL_ONES
+        self._card.launch("memory_peek", address, self._reply.address, blocks=1)
+        self._card.finish()
+        return int(self._reply.words[0])
+
+    def poke(self, region: Region, word: int, value: int) -> None:
+        """Store one word."""
+        self._card.launch("memory_poke", self._word_address(region, word), value, blocks=1)
+        self._card.finish()
+
+    def flush(self) -> None:
+        """Have the next verify begin with an empty L2.
+
+        Done when that verify says where it will load, because what is streamed in order to flush must lie elsewhere,
+        and a buffer kept for this alone would be memory that is never tested.
+        """
+        self._flush_due = True
+
+    def touch(self, regions: tuple[Region, ...], kind: str, passes: int) -> float:
+        """Read or write all of the regions, or copy the first half of each to its second half.
+
+        Every kind moves as many bytes in a pass as the regions hold: a copy reads one half and writes the other.
+        """
+        launches = [self._toucher(kind, *self._span(region)) for region in regions]
+
+        def one_pass() -> None:
+            for launch in launches:
+                launch()
+
+        return self._card.timed_repeats(passes, one_pass)
+
+    def matrices(self, dtype: DType, size: int, seed: int, *, exact: bool) -> CudaMatrices:
+        """A size × size × size product on the card. Raises UnitNotOfferedError for BF16 before Ampere."""
+        offered(dtype, self._card.capability)
+        return CudaMatrices(self._card, self._multiplier, self._tallies, dtype, size, seed, exact=exact)
+
+    def answers(self, unit: ArithmeticUnit, repeats: int, seed: int) -> tuple[Answer, ...]:
+        """One block on every SM, launched again until each has answered `repeats` times or will not be reached."""
+        kernel = f"answers_{unit.value}"
+        if not self._card.has_kernel(kernel):
+            raise UnitNotOfferedError(f"{unit.value} answers start with compute capability 7.0")
+        heard = _Heard()
+        for _ in range(repeats * _LAUNCHES_PER_REPEAT + _LAUNCHES_AT_LEAST):
+            if heard.complete(self._card.sm_count, repeats):
+                break
+            heard.take(self._ask_every_sm(kernel, seed))
+        right = heard.majority() if unit is ArithmeticUnit.SFU else _digest(answers.signatures(unit, seed))
+        return heard.judged(unit, right)
+
+    def copy(self, size_bytes: int, direction: str, seed: int) -> Copy:
+        """Copy a random pattern `to_card` or `to_host`; what arrives is blanked first and compared afterwards."""
+        pairs = size_bytes // (_PAIR_WORDS * WORD_BYTES)
+        moved = pairs * _PAIR_WORDS * WORD_BYTES
+        pattern = Pattern(PatternKind.RANDOM, seed)
+        buffer, device = Pinned(pairs * _PAIR_WORDS), self._card.allocate(moved)
+        try:
+            if direction == "to_card":
+                return self._copy_to_card(buffer, device, pairs, pattern)
+            if direction == "to_host":
+                return self._copy_to_host(buffer, device, pairs, pattern)
+            raise ValueError(f"direction is {direction!r}; it must be 'to_card' or 'to_host'")
+        finally:
+            self._card.finish()
+            self._card.free(device)
+            buffer.free()
+
+    def _copy_to_card(self, buffer: Pinned, device: int, pairs: int, pattern: Pattern) -> Copy:
+        size = pairs * _PAIR_WORDS * WORD_BYTES
+        buffer.words[:] = patterns.words(pattern, 0, pairs * _PAIR_WORDS)
+        self._card.fill_bytes(device, 0, size)
+        seconds = self._card.timed(lambda: self._card.copy(device, buffer.address, size))
+        self._tallies.begin()
+        self._card.launch(
+            "memory_verify", device, pairs, 0, *_told(pattern), False, *_told(pattern),
+            0, self._tallies.rows(), *self._tallies.log(), blocks=self._blocks,
+        )  # fmt: skip
+        self._card.finish()
+        counted = self._tallies.read()
+        never_compared = pairs * _PAIR_WORDS - counted.items
+        return Copy(size, seconds, counted.bad_items + never_compared)
+
+    def _copy_to_host(self, buffer: Pinned, device: int, pairs: int, pattern: Pattern) -> Copy:
+        size = pairs * _PAIR_WORDS * WORD_BYTES
+        buffer.words[:] = 0
+        self._tallies.begin()
+        self._card.launch(
+            "memory_write", device, pairs, 0, *_told(pattern), 0, self._tallies.rows(), blocks=self._blocks
+        )
+        seconds = self._card.timed(lambda: self._card.copy(buffer.address, device, size))
+        wrong = np.count_nonzero(buffer.words != patterns.words(pattern, 0, pairs * _PAIR_WORDS))
+        return Copy(size, seconds, int(wrong))
+
+    def _take(self, size: int, first_word: int, headroom_bytes: int) -> Region | None:
+        if self._card.free_bytes() - size < headroom_bytes:
+            return None
+        try:
+            address = self._card.allocate(size)
+        except OutOfMemoryError:
+            return None
+        chunk = Region(address, first_word, size // WORD_BYTES)
+        self._chunks[address] = chunk
+        return chunk
+
+    def _span(self, region: Region) -> tuple[int, int]:
+        """Address and number of pairs of a region, which may be a part of a chunk. Raises ValueError."""
+        chunk = self._chunks[region.handle]
+        offset = region.first_word - chunk.first_word
+        if offset < 0 or offset + region.words > chunk.words:
+            raise ValueError(f"words {region.first_word} to {region.first_word + region.words} leave their chunk")
+        if offset % _PAIR_WORDS or region.words % _PAIR_WORDS:
+            raise ValueError(f"a region must begin and end at an even word, not at {region.first_word}")
+        return region.handle + offset * WORD_BYTES, region.words // _PAIR_WORDS
+
+    def _word_address(self, region: Region, word: int) -> int:
+        chunk = self._chunks[region.handle]
+        if not 0 <= word - chunk.first_word < chunk.words:
+            raise ValueError(f"word {word} is not in the chunk that begins at word {chunk.first_word}")
+        return region.handle + (word - chunk.first_word) * WORD_BYTES
+
+    def _rotation(self, region: Region) -> int:
+        """One block further at every pass over a chunk, so that another SM comes to each tile than the time before."""
+        self._passes[region.handle] += 1
+        return self._passes[region.handle] % self._blocks
+
+    def _sweep(self, seconds: float) -> Sweep:
+        counted = self._tallies.read()
+        return Sweep(counted.items, counted.total, counted.bad_items, counted.bad_bits, counted.first_wrong, seconds)
+
+    def _toucher(self, kind: str, address: int, pairs: int) -> Callable[[], None]:
+        half = pairs // 2
+        launches: dict[str, tuple[str, tuple[int, ...]]] = {
+            "read": ("stream_read", (address, pairs, self._scratch)),
+            "write": ("stream_write", (address, pairs, _TOUCH_WORD)),
+            "copy": ("stream_copy", (address, address + half * _PAIR_WORDS * WORD_BYTES, half)),
+        }
+        if kind not in launches:
+            raise ValueError(f"kind is {kind!r}; it must be one of {', '.join(launches)}")
+        kernel, arguments = launches[kind]
+        return lambda: self._card.launch(kernel, *arguments, blocks=self._blocks)
+
+    def _evict(self, target: Region) -> None:
+        """Stream memory that is not in the target's chunk until nothing of that chunk can be left in L2."""
+        self._flush_due = False
+        left = FLUSH_FACTOR * self._card.l2_bytes
+        others = [chunk for chunk in self._chunks.values() if chunk.handle != target.handle]
+        for chunk in others:
+            if left <= 0:
+                break
+            left -= self._stream(chunk.handle, min(left, chunk.words * WORD_BYTES))
+        if left > 0:
+            self._stream_elsewhere(left, target)
+        self._card.finish()
+
+    def _stream_elsewhere(self, size_bytes: int, target: Region) -> None:
+        try:
+            address = self._card.allocate(size_bytes)
+        except OutOfMemoryError:  # the chunk itself is then the best there is
+            chunk = self._chunks[target.handle]
+            self._stream(chunk.handle, chunk.words * WORD_BYTES)
+            return
+        self._stream(address, size_bytes)
+        self._card.finish()
+        self._card.free(address)
+
+    def _stream(self, address: int, size_bytes: int) -> int:
+        pairs = size_bytes // (_PAIR_WORDS * WORD_BYTES)
+        self._card.launch("stream_read", address, pairs, self._scratch, blocks=self._blocks)
+        return size_bytes
+
+    def _ask_every_sm(self, kernel: str, seed: int) -> Words:
+        """One launch of known-answer blocks: a row for each, see kernels.ANSWER_WORDS; ones where none answered."""
+        self._answers.words[:] = _ALL_ONES
+        self._card.launch(
+            kernel, self._answers.address, seed, answers.STEPS,
+            blocks=self._card.sm_count, shared=self._spare_shared[kernel],
+        )  # fmt: skip
+        self._card.finish()
+        return self._answers.words.reshape(-1, kernels.ANSWER_WORDS)
+
+    def _warm_up(self) -> None:
+        """Run everything once on nothing."""
+        units = [f"answers_{unit.value}" for unit in ArithmeticUnit]
+        self._spare_shared = {name: self._card.allow_shared(name) for name in units if self._card.has_kernel(name)}
+        nothing = Pattern(PatternKind.OWN)
+        self._tallies.begin()
+        rows, log = self._tallies.rows(), self._tallies.log()
+        for name, arguments in {
+            "memory_write": (self._scratch, 0, 0, *_told(nothing), 0, rows),
+            "memory_verify": (self._scratch, 0, 0, *_told(nothing), 0, *_told(nothing), 0, rows, *log),
+            "memory_poke": (self._scratch, 0),
+            "memory_peek": (self._scratch, self._reply.address),
+            "stream_read": (self._scratch, 0, self._scratch),
+            "stream_write": (self._scratch, 0, 0),
+            "stream_copy": (self._scratch, self._scratch, 0),
+            "matrix_fill": (self._scratch, 0, 0, 0, 64, 52, 1023),
+            "matrix_compare": (self._scratch, self._scratch, 0, 0, 64, rows, *log),
+        }.items():
+            self._card.launch(name, *arguments, blocks=self._blocks if rows in arguments else 1)
+        for name, shared in self._spare_shared.items():
+            self._card.launch(name, self._answers.address, 0, 0, blocks=self._card.sm_count, shared=shared)
+        self._card.finish()
+        self.matrices(DType.FP32, 256, 0, exact=False).free()
+
+
+_TOUCH_WORD = 0x5555_5555_5555_5555
+
+
+@dataclass
+class _Heard:
+    """Answers of SMs as digests of their 256 signatures."""
+
+    by_sm: dict[int, list[bytes]] = field(default_factory=lambda: defaultdict(list))
+
+    def take(self, rows: Words) -> None:
+        """Keep the rows of blocks that ran, and that ended on the SM on which they began."""
+        for row in rows:
+            start, end = int(row[0]), int(row[1])
+            if start == end != _ALL_ONES:
+                self.by_sm[start].append(_digest(row[2:]))
+
+    def complete(self, sm_count: int, repeats: int) -> bool:
+        """Whether every SM that there is has answered often enough."""
+        return len(self.by_sm) >= sm_count and min(len(given) for given in self.by_sm.values()) >= repeats
+
+    def majority(self) -> bytes | None:
+        """What more than half of the SMs answered first, None where they do not agree: then none of them is right."""
+        firsts = Counter(given[0] for given in self.by_sm.values())
+        answer, votes = firsts.most_common(1)[0] if firsts else (None, 0)
+        return answer if votes * 2 > len(self.by_sm) else None
+
+    def judged(self, unit: ArithmeticUnit, right: bytes | None) -> tuple[Answer, ...]:
+        """One Answer for each SM that was reached."""
+        return tuple(
+            Answer(sm, unit, repeats=len(given), wrong=sum(answer != right for answer in given))
+            for sm, given in sorted(self.by_sm.items())
+        )
+
+
+def _digest(signatures: Words) -> bytes:
+    return hashlib.blake2b(np.ascontiguousarray(signatures).tobytes(), digest_size=16).digest()
+
+
+def _told(pattern: Pattern) -> tuple[int, int, int]:
+    """Kind, seed and flip, as kernels are told a pattern."""
+    return int(pattern.kind), pattern.seed, _ALL_ONES if pattern.inverted else 0
+
+
+def _cuda_version(number: int) -> str:
+    return f"{number // 1000}.{number % 1000 // 10}"

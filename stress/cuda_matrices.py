@@ -1,0 +1,246 @@
+"""Matrix products by cuBLAS on one GPU, compared bit for bit with a reference by a kernel of our own.
+
+Matrices lie by columns, as cuBLAS wants them: element (i, j) of an m × n matrix is number i + j·m.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpucert.stress import fills, freivalds, kernels
+from gpucert.stress.backend import DType, Product, UnitNotOfferedError, WrongWord
+from gpucert.stress.cuda_card import AHEAD_SECONDS, CudaCard, Event, NoCudaError, Pinned
+from gpucert.stress.cuda_tallies import SETS, Tallies
+
+Integers = NDArray[np.int8]
+Answer = NDArray[np.float32] | NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What cublasGemmEx is told for one type: numbers of cudaDataType and cublasComputeType_t.
+
+    Literals, because CuPy has no names for all of them.
+    """
+
+    inputs: int
+    output: int
+    compute: int
+    scalar: type[np.float32] | type[np.float64]
+
+
+RECIPES: dict[DType, Recipe] = {
+    DType.FP64: Recipe(inputs=1, output=1, compute=70, scalar=np.float64),
+    DType.FP32: Recipe(inputs=0, output=0, compute=69, scalar=np.float32),
+    DType.FP16: Recipe(inputs=2, output=0, compute=68, scalar=np.float32),
+    DType.BF16: Recipe(inputs=14, output=0, compute=68, scalar=np.float32),
+}
+"""FP32 is pedantic (69): the plain compute type may be lowered to TF32 by a math mode."""
+
+_NO_TRANSPOSE = 0
+_DEFAULT_ALGORITHM = -1
+_FILL_BLOCKS_PER_SM = 4
+_PROBE_COLUMNS = 256
+_LONGEST_LAUNCH_SECONDS = 0.4
+"""Longer products are cut into panels of columns, because a watchdog kills what holds a display for too long."""
+_NAN_BYTE = 0xFF
+
+
+class Multiplier:
+    """The cuBLAS handle of a card."""
+
+    def __init__(self, card: CudaCard) -> None:
+        self._card = card
+        with card.errors():
+            self._cublas = _import_cublas()
+            self._handle = self._cublas.create()
+
+    def version(self) -> str:
+        """Version of cuBLAS, as `major.minor.patch`."""
+        with self._card.errors():
+            number = int(self._cublas.getVersion(self._handle))
+        return f"{number // 10000}.{number // 100 % 100}.{number % 100}"
+
+    def multiply(self, recipe: Recipe, left: int, right: int, result: int, rows: int, columns: int, inner: int) -> None:
+        """Queue result = left · right; addresses of matrices by columns without padding."""
+        one, zero = np.ones(1, recipe.scalar), np.zeros(1, recipe.scalar)
+        with self._card.errors():
+            self._cublas.gemmEx(
+                self._handle, _NO_TRANSPOSE, _NO_TRANSPOSE, rows, columns, inner, one.ctypes.data,
+                left, recipe.inputs, rows, right, recipe.inputs, inner, zero.ctypes.data,
+                result, recipe.output, rows, recipe.compute, _DEFAULT_ALGORITHM,
+            )  # fmt: skip
+
+
+def _import_cublas():  # type: ignore[no-untyped-def]  # noqa: ANN202  # a module without types
+    try:
+        from cupy_backends.cuda.libs import cublas
+    except ImportError as error:
+        raise NoCudaError(f"cuBLAS cannot be loaded ({error}): install nvidia-cublas of the CUDA release") from error
+    return cublas
+
+
+class CudaMatrices:
+    """A product A · B on the card with its reference."""
+
+    def __init__(
+        self,
+        card: CudaCard,
+        multiplier: Multiplier,
+        tallies: Tallies,
+        dtype: DType,
+        size: int,
+        seed: int,
+        *,
+        exact: bool,
+    ) -> None:
+        self.dtype = dtype
+        self.shape = (size, size, size)
+        self._card, self._multiplier, self._tallies = card, multiplier, tallies
+        self._recipe = RECIPES[dtype]
+        self._seed = seed
+        self._elements = size * size
+        self._output_width = 8 * np.dtype(self._recipe.scalar).itemsize
+        self._output_bytes = padded(self._elements * self._output_width // 8)
+        input_bytes = padded(self._elements * fills.FORMATS[dtype].bytes)
+        self._held: list[int] = []
+        try:
+            self._left, self._right = self._allocate(input_bytes), self._allocate(input_bytes)
+            self._result, self._reference = self._allocate(self._output_bytes), self._allocate(self._output_bytes)
+            self._events = [(card.event(), card.event()) for _ in range(SETS)]
+            self._prepare(exact=exact)
+        except BaseException:
+            self.free()
+            raise
+
+    def run(self, runs: int, *, check: bool) -> Product:
+        """Multiply `runs` times; `seconds` are those of the products alone, without the compares between them."""
+        size = self.shape[0]
+        seconds, compared, wrong, done, batch = 0.0, 0, 0, 0, 1
+        first_wrong: tuple[WrongWord, ...] = ()
+        while done < runs:
+            count = min(batch, runs - done, SETS)
+            took = self._batch(count, check=check)
+            if check:
+                counted = self._tallies.read()
+                compared, wrong = compared + counted.items, wrong + counted.bad_items
+                first_wrong = (first_wrong + counted.first_wrong)[: kernels.LOG_CAPACITY]
+            seconds, done = seconds + took, done + count
+            batch = max(1, int(AHEAD_SECONDS * count / max(took, 1e-6)))
+        return Product(runs, 2.0 * size**3 * runs, seconds, compared, wrong, first_wrong)
+
+    def free(self) -> None:
+        """Give the memory back."""
+        while self._held:
+            self._card.free(self._held.pop())
+
+    def _allocate(self, size_bytes: int) -> int:
+        address = self._card.allocate(size_bytes)
+        self._held.append(address)
+        self._card.fill_bytes(address, 0, size_bytes)
+        return address
+
+    def _prepare(self, *, exact: bool) -> None:
+        bound = fills.exact_bound(self.shape[2]) if exact else 0
+        for operand, address in enumerate((self._left, self._right)):
+            self._fill(address, fills.operand_seed(self._seed, operand), bound)
+        self._panel = self._panel_columns()
+        self._multiply()
+        if exact:
+            self._take_proven_reference(bound)
+        else:
+            self._card.copy(self._reference, self._result, self._output_bytes)
+        self._card.finish()
+
+    def _fill(self, address: int, seed: int, bound: int) -> None:
+        shape = fills.FORMATS[self.dtype]
+        blocks = self._card.sm_count * _FILL_BLOCKS_PER_SM
+        self._card.launch(
+            "matrix_fill", address, self._elements, seed, bound, shape.width, shape.fraction, shape.bias, blocks=blocks
+        )
+
+    def _panel_columns(self) -> int:
+        """How many columns a launch may make: all of them, unless the card is slow in this type."""
+        size = self.shape[0]
+        probe = min(_PROBE_COLUMNS, size)
+        seconds = [self._card.timed(lambda: self._columns(0, probe)) for _ in range(2)][-1]
+        panels = max(1, round(_LONGEST_LAUNCH_SECONDS / max(seconds, 1e-6)))
+        return min(size, probe * panels)
+
+    def _multiply(self) -> None:
+        size = self.shape[0]
+        for first in range(0, size, self._panel):
+            self._columns(first, min(self._panel, size - first))
+
+    def _columns(self, first: int, columns: int) -> None:
+        size = self.shape[0]
+        right = self._right + first * size * fills.FORMATS[self.dtype].bytes
+        result = self._result + first * size * self._output_width // 8
+        self._multiplier.multiply(self._recipe, self._left, right, result, size, columns, size)
+
+    def _batch(self, count: int, *, check: bool) -> float:
+        if check:
+            self._tallies.begin(count)
+        for index, (start, end) in enumerate(self._events[:count]):
+            if check:  # because the right answer of the run before would pass for that of a product that never ran
+                self._card.fill_bytes(self._result, _NAN_BYTE, self._elements * self._output_width // 8)
+            start.record()
+            self._multiply()
+            end.record()
+            if check:
+                self._compare(index)
+        return self._seconds_of(self._events[:count])
+
+    def _seconds_of(self, events: list[tuple[Event, Event]]) -> float:
+        self._card.finish()
+        return sum(end.seconds_since(start) for start, end in events)
+
+    def _compare(self, index: int) -> None:
+        self._card.launch(
+            "matrix_compare", self._result, self._reference, self._output_bytes // 16, self._elements,
+            self._output_width, self._tallies.rows(index), *self._tallies.log(),
+            blocks=kernels.blocks(self._card.sm_count),
+        )  # fmt: skip
+
+    def _take_proven_reference(self, bound: int) -> None:
+        """Prove the card's first answer on the host, mend the rows that are wrong, and give it back as reference."""
+        size = self.shape[0]
+        left, right = (whole_numbers(size, fills.operand_seed(self._seed, operand), bound) for operand in (0, 1))
+        words = Pinned(self._output_bytes // 8)
+        try:
+            self._card.copy(words.address, self._result, self._output_bytes)
+            self._card.finish()
+            mend(left, right, words.words.view(self._recipe.scalar)[: self._elements].reshape(size, size).T, self._seed)
+            self._card.copy(self._reference, words.address, self._output_bytes)
+            self._card.finish()
+        finally:
+            words.free()
+
+
+def mend(left: Integers, right: Integers, answer: Answer, seed: int) -> int:
+    """Replace in place every row of `answer` that is not left · right; how many there were."""
+    wrong = freivalds.wrong_rows(left, right, answer, seed)
+    if len(wrong):
+        answer[wrong] = freivalds.rows(left, right, wrong)
+    return len(wrong)
+
+
+@lru_cache(maxsize=2)  # because every type multiplies the same whole numbers
+def whole_numbers(size: int, seed: int, bound: int) -> Integers:
+    """The operand as the definition has it, not as the card does: shape (size, size), row i and column j."""
+    numbers = fills.integers(size * size, seed, bound).reshape(size, size).T
+    numbers.flags.writeable = False
+    return numbers
+
+
+def padded(size_bytes: int) -> int:
+    """The next multiple of the 16 bytes that kernels load at once."""
+    return -(-size_bytes // 16) * 16
+
+
+def offered(dtype: DType, capability: int) -> None:
+    """Raises UnitNotOfferedError where the architecture (`compute capability` times ten) lacks the type."""
+    if dtype is DType.BF16 and capability < kernels.FIRST_WITH_BF16:
+        raise UnitNotOfferedError("bf16 products start with compute capability 8.0")

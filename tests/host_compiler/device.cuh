@@ -1,0 +1,157 @@
+// The functions of stress/device.cuh for the host's compiler: threads for threads, a barrier for a barrier, and faults.
+//
+// Put in place of the real file, so that every kernel runs as ordinary C++. Blocks run one after another; the threads
+// of a block run together, each as a thread of the host, because kernels share memory between barriers.
+#include <atomic>
+#include <barrier>
+#include <bit>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <map>
+#include <memory>
+#include <thread>
+#include <utility>
+#include <vector>
+
+typedef unsigned long long u64;
+typedef unsigned int u32;
+typedef unsigned short u16;
+
+struct Pair {
+    u64 first, second;
+};
+
+#define KERNEL static void
+#define DEVICE static inline
+#define SHARED alignas(32)
+
+namespace host {
+
+struct Fault {
+    u64 keep = ~0ull, set = 0;  // a word is (word & keep) | set on its way
+    bool drops_stores = false;
+};
+
+inline std::map<u64, Fault> faults;  // by address of the word
+inline u64 wrong_sm = ~0ull;         // the SM whose arithmetic is wrong, in bit 3 of every product
+inline u64 sm_count = 1;
+inline u64 blocks_in_grid = 1;
+inline std::unique_ptr<std::barrier<>> block_meets;
+inline std::vector<std::unique_ptr<std::barrier<>>> warp_meets;
+inline thread_local u32 thread = 0;
+inline thread_local u64 block = 0;
+
+inline u64 faulty(u64 address, u64 word) {
+    const auto fault = faults.find(address);
+    return fault == faults.end() ? word : (word & fault->second.keep) | fault->second.set;
+}
+
+inline bool drops(u64 address) {
+    const auto fault = faults.find(address);
+    return fault != faults.end() && fault->second.drops_stores;
+}
+
+inline bool wrong() { return block % sm_count == wrong_sm; }
+
+template <class Number, class Word>
+Number disturbed(Number right) {
+    return wrong() ? std::bit_cast<Number>(std::bit_cast<Word>(right) ^ Word(8)) : right;
+}
+
+template <class... Arguments, std::size_t... Index>
+void run_thread(void (*kernel)(Arguments...), const u64 *arguments, std::index_sequence<Index...>) {
+    kernel(static_cast<Arguments>(arguments[Index])...);
+}
+
+template <class... Arguments>
+void launch(void (*kernel)(Arguments...), u64 blocks, const u64 *arguments) {
+    blocks_in_grid = blocks;
+    for (u64 number = 0; number < blocks; ++number) {
+        block_meets = std::make_unique<std::barrier<>>(THREADS);
+        warp_meets.clear();
+        for (u32 warp = 0; warp < THREADS / 32; ++warp) warp_meets.push_back(std::make_unique<std::barrier<>>(32));
+        std::vector<std::thread> threads;
+        for (u32 index = 0; index < THREADS; ++index)
+            threads.emplace_back([=] {
+                thread = index;
+                block = number;
+                run_thread(kernel, arguments, std::index_sequence_for<Arguments...>{});
+            });
+        for (auto &each : threads) each.join();
+    }
+}
+
+}  // namespace host
+
+extern "C" void plant_fault(u64 address, u64 keep, u64 set, u64 drops_stores) {
+    host::faults[address] = {keep, set, drops_stores != 0};
+}
+
+extern "C" void repair() {
+    host::faults.clear();
+    host::wrong_sm = ~0ull;
+}
+
+extern "C" void set_sms(u64 count, u64 wrong) {
+    host::sm_count = count;
+    host::wrong_sm = wrong;
+}
+
+DEVICE u32 thread_index() { return host::thread; }
+DEVICE u64 block_index() { return host::block; }
+DEVICE u64 block_count() { return host::blocks_in_grid; }
+DEVICE void block_barrier() { host::block_meets->arrive_and_wait(); }
+DEVICE u32 sm_id() { return u32(host::block % host::sm_count); }
+
+DEVICE u64 load_word(u64 address) { return host::faulty(address, *reinterpret_cast<volatile u64 *>(address)); }
+DEVICE void store_word(u64 address, u64 word) {
+    if (!host::drops(address)) *reinterpret_cast<volatile u64 *>(address) = word;
+}
+DEVICE Pair load_pair(u64 address) { return {load_word(address), load_word(address + 8)}; }
+DEVICE void store_pair(u64 address, Pair pair) {
+    store_word(address, pair.first);
+    store_word(address + 8, pair.second);
+}
+DEVICE void report_word(u64 address, u64 word) { *reinterpret_cast<volatile u64 *>(address) = word; }
+DEVICE u64 draw_ticket(u64 address) { return std::atomic_ref<u64>(*reinterpret_cast<u64 *>(address)).fetch_add(1); }
+DEVICE u64 tickets_drawn(u64 address) { return std::atomic_ref<u64>(*reinterpret_cast<u64 *>(address)).load(); }
+
+DEVICE u32 multiply_high(u32 a, u32 b) { return host::disturbed<u32, u32>(u32((u64(a) * b) >> 32)); }
+DEVICE u32 ones(u32 word) { return u32(std::popcount(word)); }
+DEVICE u32 ones(u64 word) { return u32(std::popcount(word)); }
+
+DEVICE float multiply(float a, float b) { return host::disturbed<float, u32>(a * b); }
+DEVICE float subtract(float a, float b) { return a - b; }
+DEVICE float multiply_add(float a, float b, float c) { return host::disturbed<float, u32>(std::fma(a, b, c)); }
+DEVICE double multiply(double a, double b) { return host::disturbed<double, u64>(a * b); }
+DEVICE double subtract(double a, double b) { return a - b; }
+DEVICE double multiply_add(double a, double b, double c) { return host::disturbed<double, u64>(std::fma(a, b, c)); }
+
+DEVICE u32 bits(float value) { return std::bit_cast<u32>(value); }
+DEVICE u64 bits(double value) { return std::bit_cast<u64>(value); }
+DEVICE float single_of(u32 word) { return std::bit_cast<float>(word); }
+DEVICE double double_of(u64 word) { return std::bit_cast<double>(word); }
+
+// Stand-ins: the true values, rounded to single. A card's own are approximate, and compared among its SMs.
+DEVICE float reciprocal_root(float x) { return float(1.0 / std::sqrt(double(x))); }
+DEVICE float power_of_two(float x) { return float(std::exp2(double(x))); }
+DEVICE float logarithm(float x) { return float(std::log2(double(x))); }
+DEVICE float sine(float x) { return float(std::sin(double(x))); }
+
+DEVICE float half_value(u16 half) {
+    const float size = std::ldexp(1.0f + (half & 0x3FF) / 1024.0f, int(half >> 10 & 0x1F) - 15);
+    return half >> 15 ? -size : size;
+}
+
+DEVICE void tensor_multiply_add(const u16 *left, const u16 *right, float *sum) {
+    auto &warp = *host::warp_meets[host::thread / 32];
+    warp.arrive_and_wait();
+    if (host::thread % 32 == 0)
+        for (int row = 0; row < 16; ++row)
+            for (int column = 0; column < 16; ++column)
+                for (int k = 0; k < 16; ++k)
+                    sum[row * 16 + column] +=
+                        multiply(half_value(left[row * 16 + k]), half_value(right[column * 16 + k]));
+    warp.arrive_and_wait();
+}

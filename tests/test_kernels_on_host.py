@@ -1,0 +1,312 @@
+"""Kernels built by the host's compiler equal their NumPy twins bit for bit, and find what is planted below them."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from gpucert.stress import answers, fills, kernels, patterns
+from gpucert.stress.backend import ArithmeticUnit, DType, Pattern, PatternKind
+from tests import host_compiler
+from tests.host_compiler import ALL_ONES, HostKernels, words
+
+pytestmark = pytest.mark.skipif(host_compiler.COMPILER is None, reason="no C++ compiler on this machine")
+
+BLOCKS = 3
+TILE_WORDS = 8192
+COUNT = 5 * TILE_WORDS + 6
+"""Five whole tiles and a rest of three pairs, over three blocks."""
+FIRST = (1 << 33) + 4
+"""Beyond 32 bits, because an index cut to 32 bits must be noticed."""
+STEPS = 64
+
+PATTERNS = [
+    Pattern(PatternKind.OWN, 0x1234_5678_9ABC_DEF0),
+    Pattern(PatternKind.OWN, 3, inverted=True),
+    Pattern(PatternKind.RANDOM, ALL_ONES - 5),
+    Pattern(PatternKind.RANDOM, 17, inverted=True),
+    *(Pattern(PatternKind.BACKGROUND, number, inverted) for number in range(9) for inverted in (False, True)),
+]
+
+
+def built(name: str, factory: pytest.TempPathFactory) -> HostKernels:
+    return HostKernels(name, factory.mktemp(name))
+
+
+@pytest.fixture(scope="module")
+def compiled_scan(tmp_path_factory: pytest.TempPathFactory) -> HostKernels:
+    return built("memory_scan", tmp_path_factory)
+
+
+@pytest.fixture
+def scan(compiled_scan: HostKernels) -> Iterator[HostKernels]:
+    yield compiled_scan
+    compiled_scan.repair()
+
+
+@pytest.fixture(scope="module")
+def gemm(tmp_path_factory: pytest.TempPathFactory) -> HostKernels:
+    return built("gemm", tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def stream(tmp_path_factory: pytest.TempPathFactory) -> HostKernels:
+    return built("bandwidth", tmp_path_factory)
+
+
+@pytest.fixture(scope="module", params=list(ArithmeticUnit), ids=lambda unit: unit.value)
+def unit(request: pytest.FixtureRequest) -> ArithmeticUnit:
+    return ArithmeticUnit(request.param)
+
+
+@pytest.fixture(scope="module")
+def chains(tmp_path_factory: pytest.TempPathFactory, unit: ArithmeticUnit) -> HostKernels:
+    return built("sm_answers_tensor" if unit is ArithmeticUnit.TENSOR else "sm_answers", tmp_path_factory)
+
+
+class Counts:
+    """Rows and log as the backend hands them to kernels that count."""
+
+    def __init__(self, capacity: int = 64) -> None:
+        self.rows, self.log, self.ticket = words(BLOCKS * 4), words(capacity * 4), words(1)
+        self.capacity, self.stamp = capacity, 9
+
+    def log_arguments(self) -> tuple[int, int, int, int]:
+        return self.log.ctypes.data, self.capacity, self.ticket.ctypes.data, self.stamp
+
+    def sums(self) -> list[int]:
+        return list(self.rows.reshape(-1, 4).sum(axis=0).tolist())
+
+    def logged(self) -> list[tuple[int, int, int, int]]:
+        lines = self.log.reshape(-1, 4).tolist()
+        return sorted((a, b, c, mark & 0xFFFF_FFFF) for a, b, c, mark in lines if mark >> 32 == self.stamp)
+
+
+def told(pattern: Pattern) -> tuple[int, int, int]:
+    return int(pattern.kind), pattern.seed, ALL_ONES if pattern.inverted else 0
+
+
+def write(scan: HostKernels, memory: NDArray[np.uint64], pattern: Pattern, rotation: int = 0) -> Counts:
+    counts = Counts()
+    rows = counts.rows.ctypes.data
+    scan.call(
+        "memory_write", memory.ctypes.data, len(memory) // 2, FIRST, *told(pattern), rotation, rows, blocks=BLOCKS
+    )
+    return counts
+
+
+def verify(
+    scan: HostKernels,
+    memory: NDArray[np.uint64],
+    pattern: Pattern,
+    then: Pattern | None = None,
+    rotation: int = 1,
+    capacity: int = 64,
+) -> Counts:
+    counts = Counts(capacity)
+    scan.call(
+        "memory_verify", memory.ctypes.data, len(memory) // 2, FIRST, *told(pattern), then is not None,
+        *told(then or pattern), rotation, counts.rows.ctypes.data, *counts.log_arguments(), blocks=BLOCKS,
+    )  # fmt: skip
+    return counts
+
+
+@pytest.mark.parametrize("pattern", PATTERNS, ids=str)
+def test_write_is_the_pattern_and_touches_nothing_else(scan: HostKernels, pattern: Pattern) -> None:
+    memory = words(COUNT + 8, fill=0xDEAD)
+    counts = write(scan, memory[:COUNT], pattern)
+    assert np.array_equal(memory[:COUNT], patterns.words(pattern, FIRST, COUNT))
+    assert (memory[COUNT:] == 0xDEAD).all()
+    assert counts.sums() == [COUNT, 0, 0, 0]
+
+
+@pytest.mark.parametrize("pattern", PATTERNS, ids=str)
+def test_verify_of_the_twins_pattern_counts_all_of_it_and_finds_nothing(scan: HostKernels, pattern: Pattern) -> None:
+    memory = words(COUNT)
+    memory[:] = patterns.words(pattern, FIRST, COUNT)
+    counts = verify(scan, memory, pattern)
+    assert counts.sums() == [COUNT, int(memory.sum()), 0, 0]
+    assert counts.logged() == []
+
+
+@pytest.mark.parametrize("then", PATTERNS[:6], ids=str)
+def test_verify_leaves_the_next_pattern_behind(scan: HostKernels, then: Pattern) -> None:
+    first = PATTERNS[1]
+    memory = words(COUNT)
+    memory[:] = patterns.words(first, FIRST, COUNT)
+    assert verify(scan, memory, first, then).sums()[2] == 0
+    assert np.array_equal(memory, patterns.words(then, FIRST, COUNT))
+
+
+def test_every_wrong_word_is_counted_and_located(scan: HostKernels) -> None:
+    pattern = PATTERNS[2]
+    memory = words(COUNT)
+    write(scan, memory, pattern)
+    right = memory.copy()
+    damage = {0: 1, 1: 1 << 63, TILE_WORDS - 1: 0xFF, 3 * TILE_WORDS + 17: ALL_ONES, COUNT - 1: 6}
+    for word, flipped in damage.items():
+        memory[word] ^= np.uint64(flipped)
+    scan.set_sms(BLOCKS)
+    counts = verify(scan, memory, pattern, rotation=0)
+    assert counts.sums() == [COUNT, int(memory.sum()), 5, 1 + 1 + 8 + 64 + 2]
+    assert counts.logged() == [
+        (FIRST + word, int(right[word]), int(memory[word]), word // TILE_WORDS % BLOCKS) for word in sorted(damage)
+    ]
+
+
+def test_a_stuck_bit_shows_in_one_polarity_only(scan: HostKernels) -> None:
+    pattern, turned = Pattern(PatternKind.BACKGROUND, 0), Pattern(PatternKind.BACKGROUND, 0, inverted=True)
+    memory = words(COUNT)
+    scan.plant(memory.ctypes.data + 8 * 1001, set_bits=1 << 5)
+    write(scan, memory, pattern)
+    first = verify(scan, memory, pattern, turned)
+    second = verify(scan, memory, turned, pattern)
+    assert [first.sums()[2:], second.sums()[2:]] == [[1, 1], [0, 0]]
+    assert first.logged()[0][0] == FIRST + 1001
+
+
+def test_a_lost_store_is_found(scan: HostKernels) -> None:
+    memory = words(COUNT)
+    scan.plant(memory.ctypes.data + 8 * 4000, drops_stores=True)
+    write(scan, memory, PATTERNS[0])
+    assert [line[0] for line in verify(scan, memory, PATTERNS[0]).logged()] == [FIRST + 4000]
+
+
+def test_an_alias_decodes_to_the_word_it_came_from(scan: HostKernels) -> None:
+    pattern = Pattern(PatternKind.OWN, 77)
+    memory = words(COUNT)
+    write(scan, memory, pattern)
+    memory[10:14] = memory[20_000:20_004]
+    logged = verify(scan, memory, pattern).logged()
+    assert [line[0] - FIRST for line in logged] == [10, 11, 12, 13]
+    own = patterns.words(pattern, FIRST, COUNT)
+    assert [int(np.flatnonzero(own == line[2])[0]) for line in logged] == [20_000, 20_001, 20_002, 20_003]
+
+
+def test_the_log_keeps_what_it_has_room_for_and_counts_the_rest(scan: HostKernels) -> None:
+    memory = words(COUNT)
+    counts = verify(scan, memory, Pattern(PatternKind.BACKGROUND, 8, inverted=True), capacity=7)
+    assert counts.sums() == [COUNT, 0, COUNT, COUNT * 64]
+    assert len(counts.logged()) == 7
+
+
+def test_rotation_gives_every_tile_to_another_block_and_loses_none(scan: HostKernels) -> None:
+    memory = words(COUNT)
+    scan.set_sms(BLOCKS)
+    readers = []
+    for rotation in range(BLOCKS):
+        write(scan, memory, PATTERNS[0], rotation)
+        memory[5] ^= np.uint64(1)
+        counts = verify(scan, memory, PATTERNS[0], rotation=rotation)
+        assert counts.sums()[0] == COUNT
+        readers.append(counts.logged()[0][3])
+    assert sorted(readers) == list(range(BLOCKS))
+
+
+def test_peek_and_poke_are_one_word(scan: HostKernels) -> None:
+    memory, answer = words(16, fill=3), words(1)
+    scan.call("memory_poke", memory.ctypes.data + 40, ALL_ONES - 1, blocks=1)
+    scan.plant(memory.ctypes.data + 40, keep=~(1 << 9) & ALL_ONES)
+    scan.call("memory_peek", memory.ctypes.data + 40, answer.ctypes.data, blocks=1)
+    assert int(answer[0]) == (ALL_ONES - 1) & ~(1 << 9)
+    assert memory.tolist() == [3] * 5 + [ALL_ONES - 1] + [3] * 10
+
+
+def fill(gemm: HostKernels, dtype: DType, count: int, seed: int, bound: int) -> NDArray[np.uint64]:
+    shape = fills.FORMATS[dtype]
+    memory = words(-(-count * shape.bytes // 8) + 2, fill=ALL_ONES)
+    gemm.call(
+        "matrix_fill", memory.ctypes.data, count, seed, bound, shape.width, shape.fraction, shape.bias, blocks=BLOCKS
+    )
+    assert (memory[-2:] == ALL_ONES).all()
+    return memory[:-2]
+
+
+@pytest.mark.parametrize("dtype", list(DType))
+@pytest.mark.parametrize("bound", [1, 22, 64])
+def test_exact_fills_equal_their_twin(gemm: HostKernels, dtype: DType, bound: int) -> None:
+    made = fill(gemm, dtype, 4001, 5, bound)
+    twin = fills.integer_bits(dtype, fills.integers(4001, 5, bound))
+    assert np.array_equal(made.view(twin.dtype)[:4001], twin)
+    assert not made.view(twin.dtype)[4001:].any()
+
+
+@pytest.mark.parametrize("dtype", list(DType))
+def test_full_fills_equal_their_twin(gemm: HostKernels, dtype: DType) -> None:
+    twin = fills.full_bits(dtype, 4001, ALL_ONES)
+    assert np.array_equal(fill(gemm, dtype, 4001, ALL_ONES, 0).view(twin.dtype)[:4001], twin)
+
+
+@pytest.mark.parametrize(("width", "number"), [(64, np.uint64), (32, np.uint32)])
+def test_compare_counts_and_locates_wrong_elements(gemm: HostKernels, width: int, number: type) -> None:
+    elements = 10_001
+    per_word = 64 // width
+    count = -(-elements // (2 * per_word)) * 2
+    reference, actual = words(count), words(count)
+    reference.view(number)[:elements] = np.arange(elements) * 7
+    actual[:] = reference
+    actual.view(number)[[0, 500, elements - 1]] ^= number(9)
+    gemm.set_sms(1)
+    counts = Counts()
+    gemm.call(
+        "matrix_compare", actual.ctypes.data, reference.ctypes.data, count // 2, elements, width,
+        counts.rows.ctypes.data, *counts.log_arguments(), blocks=BLOCKS,
+    )  # fmt: skip
+    assert counts.sums() == [elements, int(actual.sum()), 3, 6]
+    assert counts.logged() == [(i, i * 7, (i * 7) ^ 9, 0) for i in (0, 500, elements - 1)]
+
+
+def test_nan_is_compared_by_its_bits(gemm: HostKernels) -> None:
+    reference, actual = words(2), words(2)
+    reference.view(np.float32)[:] = [1.0, 2.0, np.nan, -0.0]
+    actual.view(np.float32)[:] = [np.nan, 2.0, np.nan, 0.0]
+    counts = Counts()
+    gemm.call(
+        "matrix_compare", actual.ctypes.data, reference.ctypes.data, 1, 4, 32,
+        counts.rows.ctypes.data, *counts.log_arguments(), blocks=BLOCKS,
+    )  # fmt: skip
+    assert [line[0] for line in counts.logged()] == [0, 3]
+
+
+def test_streams_cover_everything_once(stream: HostKernels) -> None:
+    memory = words(COUNT + 8, fill=7)
+    stream.call("stream_write", memory.ctypes.data, COUNT // 2, 0x55, blocks=BLOCKS)
+    assert (memory[:COUNT:2] == 0x55).all()
+    assert (memory[1:COUNT:2] == ALL_ONES - 0x55).all()
+    assert (memory[COUNT:] == 7).all()
+    source = np.arange(COUNT, dtype=np.uint64)
+    copied = words(COUNT + 8, fill=7)
+    stream.call("stream_copy", source.ctypes.data, copied.ctypes.data, COUNT // 2, blocks=BLOCKS)
+    assert np.array_equal(copied[:COUNT], source)
+    assert (copied[COUNT:] == 7).all()
+
+
+def test_reading_depends_on_every_word_that_is_read(stream: HostKernels) -> None:
+    trigger, sink = 0x6A09E667F3BCC909, words(1)
+    for word in (0, COUNT // 2, COUNT - 1):
+        memory = words(COUNT)
+        memory[word] = trigger
+        sink[0] = 0
+        stream.call("stream_read", memory.ctypes.data, COUNT // 2, sink.ctypes.data, blocks=BLOCKS)
+        assert int(sink[0]) == trigger
+
+
+def ask(chains: HostKernels, unit: ArithmeticUnit, seed: int, wrong: int = ALL_ONES) -> NDArray[np.uint64]:
+    rows = words(BLOCKS * kernels.ANSWER_WORDS)
+    chains.set_sms(BLOCKS, wrong)
+    chains.call(f"answers_{unit.value}", rows.ctypes.data, seed, STEPS, blocks=BLOCKS)
+    return rows.reshape(BLOCKS, -1)
+
+
+def test_known_answers_equal_their_twin_on_every_sm(chains: HostKernels, unit: ArithmeticUnit) -> None:
+    for seed in (0, 1, ALL_ONES):
+        rows = ask(chains, unit, seed)
+        assert rows[:, :2].tolist() == [[sm, sm] for sm in range(BLOCKS)]
+        assert (rows[:, 2:] == answers.signatures(unit, seed, STEPS)).all()
+
+
+def test_a_wrong_product_on_one_sm_is_wrong_there_alone(chains: HostKernels, unit: ArithmeticUnit) -> None:
+    rows = ask(chains, unit, 5, wrong=1)
+    same = (rows[:, 2:] == answers.signatures(unit, 5, STEPS)).any(axis=1)
+    assert same.tolist() == [True, False, True]
