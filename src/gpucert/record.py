@@ -184,6 +184,8 @@ class Mismatch(Struct, frozen=True, kw_only=True):
     actual: str
     flips: int
     kind: str = "unclassified"
+    owner: int | None = None
+    """For an alias: the offset, in bytes, of the memory that the wrong value belongs to."""
     reader_sm: int | None = None
     at_s: float = 0.0
 

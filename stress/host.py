@@ -1,0 +1,278 @@
+"""The host backend: NumPy twins of the kernels over a medium, for virtual cards and for holding the kernels to account.
+
+Memory is really stored, loaded and compared, and products are really multiplied, in tiles that each belong to one SM.
+A small product stands for the large one that is declared: the medium charges its clock and heat for the large one.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpucert.stress import answers, fills, patterns
+from gpucert.stress.backend import (
+    WORD_BYTES,
+    Answer,
+    ArithmeticUnit,
+    Copy,
+    DType,
+    OutOfMemoryError,
+    Pattern,
+    PatternKind,
+    Product,
+    Properties,
+    Region,
+    Sweep,
+    WrongWord,
+)
+from gpucert.stress.medium import Medium, Words, Work
+
+TILE_WORDS = 8192
+"""64 KiB: the piece of a sweep that one SM works on, as in the kernels."""
+CHUNKS = 8
+"""Pieces in which the memory is taken, so that several regions are always exercised."""
+FIRST_WRONG = 4096
+REAL_SIZE = 256
+"""Rows and columns of the product that is really multiplied."""
+TILE_ROWS = 16
+"""Rows and columns of a tile of it: 256 tiles, more than any chip has SMs, so that every SM computes at each run."""
+REAL_COPY_WORDS = 1 << 16
+FLOP_PER_ANSWER = 2 * answers.STEPS * answers.THREADS
+
+_MASK = (1 << 64) - 1
+_UNIT = {
+    DType.FP64: ArithmeticUnit.FP64,
+    DType.FP32: ArithmeticUnit.FP32,
+    DType.FP16: ArithmeticUnit.TENSOR,
+    DType.BF16: ArithmeticUnit.TENSOR,
+}
+"""Which unit multiplies: a card without tensor cores refuses fp16 and bf16."""
+_BITS = {4: np.uint32, 8: np.uint64}
+_BYTES_PER_TOUCH = {"read": (1.0, 0.0), "write": (0.0, 1.0), "copy": (0.5, 0.5)}
+
+Numbers = NDArray[np.generic]
+
+
+class HostBackend:
+    """A medium that can be loaded. Repeat counts are fixed, because a second identical pass over it proves nothing."""
+
+    name = "host"
+    fills_time = False
+
+    def __init__(self, medium: Medium) -> None:
+        self._medium = medium
+        self._sms = medium.properties().sm_count
+        self._passes = 0
+
+    def versions(self) -> dict[str, str]:
+        """The version of NumPy, which does the arithmetic."""
+        return {"numpy": np.__version__}
+
+    def properties(self) -> Properties:
+        """The card, and its free memory now."""
+        return self._medium.properties()
+
+    def seconds(self) -> float:
+        """The medium's clock."""
+        return self._medium.now_s()
+
+    def idle(self, seconds: float) -> None:
+        """Let the card rest."""
+        self._medium.spend(Work(kind="idle", seconds=seconds))
+
+    def reserve(self, headroom_bytes: int) -> tuple[Region, ...]:
+        """All free memory but the headroom, in equal pieces of whole tiles and a rest. Raises OutOfMemoryError."""
+        words = (self._medium.properties().free_bytes - headroom_bytes) // WORD_BYTES
+        if words < 1:
+            raise OutOfMemoryError("no memory is free for the test")
+        size = max(words // CHUNKS // TILE_WORDS, 1) * TILE_WORDS
+        firsts = list(range(0, words, size))
+        if len(firsts) > CHUNKS:
+            firsts = firsts[:CHUNKS]
+        ends = [*firsts[1:], words]
+        return tuple(Region(first, first, end - first) for first, end in zip(firsts, ends, strict=True))
+
+    def release(self, regions: tuple[Region, ...]) -> None:
+        """Nothing to give back: the memory is the medium's."""
+
+    def write(self, region: Region, pattern: Pattern) -> Sweep:
+        """Store a pattern, tile by tile, each from another SM."""
+        for first, count, sm in self._tiles(region):
+            self._medium.store(first, patterns.words(pattern, first, count), sm)
+        seconds = self._spend_memory(0, region.words)
+        return Sweep(region.words, 0, 0, 0, (), seconds)
+
+    def verify(self, region: Region, pattern: Pattern, then_write: Pattern | None = None) -> Sweep:
+        """Load and compare every word, and replace it in the same pass if asked to."""
+        found = _Found()
+        for first, count, sm in self._tiles(region):
+            found.compare(first, self._medium.load(first, count, sm), patterns.words(pattern, first, count), sm)
+            if then_write is not None:
+                self._medium.store(first, patterns.words(then_write, first, count), sm)
+        seconds = self._spend_memory(region.words, region.words if then_write is not None else 0)
+        return Sweep(found.words, found.total, found.bad_words, found.bad_bits, tuple(found.wrong), seconds)
+
+    def peek(self, region: Region, word: int) -> int:
+        """Load one word from memory, past L2."""
+        self._medium.flush()
+        return int(self._medium.load(word, 1, self._next_sm())[0])
+
+    def poke(self, region: Region, word: int, value: int) -> None:
+        """Store one word."""
+        self._medium.store(word, np.array([value], np.uint64), self._next_sm())
+
+    def flush(self) -> None:
+        """Empty the L2."""
+        self._medium.flush()
+
+    def touch(self, regions: tuple[Region, ...], kind: str, passes: int) -> float:
+        """Plain traffic. One pass over the first tile of each region is real, so that a dead memory is met."""
+        if kind not in _BYTES_PER_TOUCH:
+            raise ValueError(f"kind is {kind!r}; it must be one of {', '.join(_BYTES_PER_TOUCH)}")
+        for region in regions:
+            first, count, sm = next(self._tiles(region))
+            words = self._medium.load(first, count, sm)
+            if kind != "read":
+                self._medium.store(first, words, sm)
+        moved = sum(region.words for region in regions) * WORD_BYTES * passes
+        read, written = _BYTES_PER_TOUCH[kind]
+        return self._medium.spend(Work(kind="memory", bytes_read=int(moved * read), bytes_written=int(moved * written)))
+
+    def matrices(self, dtype: DType, size: int, seed: int, *, exact: bool) -> "HostMatrices":
+        """A size × size × size product, of which a corner is multiplied. Raises UnitNotOfferedError."""
+        return HostMatrices(self._medium, dtype, size, seed, exact=exact)
+
+    def answers(self, unit: ArithmeticUnit, repeats: int, seed: int) -> tuple[Answer, ...]:
+        """Every SM answers `repeats` times and is compared with the chain's own signatures.
+
+        Raises UnitNotOfferedError.
+        """
+        right = answers.signatures(unit, seed)
+        given = []
+        for sm in range(self._sms):
+            wrong = sum(not np.array_equal(self._medium.compute(unit, sm, right), right) for _ in range(repeats))
+            given.append(Answer(sm, unit, repeats, wrong))
+        self._medium.spend(Work(kind="arithmetic", flop=float(FLOP_PER_ANSWER * repeats * self._sms), rate=unit.value))
+        return tuple(given)
+
+    def copy(self, size_bytes: int, direction: str, seed: int) -> Copy:
+        """Send a random pattern over the link; the first half MiB of it is real."""
+        sent = patterns.words(Pattern(PatternKind.RANDOM, seed), 0, min(size_bytes // WORD_BYTES, REAL_COPY_WORDS))
+        arrived = self._medium.transfer(sent, direction)
+        to_card = direction == "to_card"
+        seconds = self._medium.spend(
+            Work(kind="pcie", bytes_read=0 if to_card else size_bytes, bytes_written=size_bytes if to_card else 0)
+        )
+        return Copy(size_bytes, seconds, int(np.count_nonzero(arrived != sent)))
+
+    def _tiles(self, region: Region) -> Iterator[tuple[int, int, int]]:
+        """First word, length and SM of each tile; every pass begins with another SM than the one before."""
+        self._passes += 1
+        end = region.first_word + region.words
+        for number, first in enumerate(range(region.first_word, end, TILE_WORDS)):
+            yield first, min(TILE_WORDS, end - first), (number + self._passes) % self._sms
+
+    def _next_sm(self) -> int:
+        self._passes += 1
+        return self._passes % self._sms
+
+    def _spend_memory(self, read_words: int, written_words: int) -> float:
+        return self._medium.spend(
+            Work(kind="memory", bytes_read=read_words * WORD_BYTES, bytes_written=written_words * WORD_BYTES)
+        )
+
+
+class HostMatrices:
+    """Inputs and reference of one product. A corner of REAL_SIZE is multiplied, the rest is only charged for."""
+
+    def __init__(self, medium: Medium, dtype: DType, size: int, seed: int, *, exact: bool) -> None:
+        self.dtype = dtype
+        self.shape = (size, size, size)
+        self._medium = medium
+        self._unit = _UNIT[dtype]
+        self._sms = medium.properties().sm_count
+        self._runs = 0
+        inputs = [_operand(dtype, fills.operand_seed(seed, side), exact=exact) for side in (0, 1)]
+        self._right_product = inputs[0] @ inputs[1]
+        self._reference = self._right_product.copy() if exact else self._multiply()
+
+    def run(self, runs: int, *, check: bool) -> Product:
+        """Multiply; one product of the corner is real in each call, whatever `runs` is."""
+        product = self._multiply()
+        flop = 2.0 * self.shape[0] * self.shape[1] * self.shape[2] * runs
+        seconds = self._medium.spend(Work(kind="arithmetic", flop=flop, rate=self.dtype.value))
+        if not check:
+            return Product(runs, flop, seconds, 0, 0, ())
+        bits = _BITS[product.dtype.itemsize]
+        found, wanted = product.view(bits).ravel(), self._reference.view(bits).ravel()
+        places = np.flatnonzero(found != wanted)
+        wrong = tuple(
+            WrongWord(int(place), int(wanted[place]), int(found[place]), self._sm_of(int(place)))
+            for place in places[:FIRST_WRONG]
+        )
+        return Product(runs, flop, seconds, found.size, len(places), wrong)
+
+    def free(self) -> None:
+        """Nothing to give back."""
+
+    def _multiply(self) -> Numbers:
+        """The product as this card's SMs compute it; each run begins at another SM, as launches on a card do."""
+        self._runs += 1
+        product = self._right_product.copy()
+        tiles = _as_tiles(product)
+        for number in range(len(tiles)):
+            tiles[number] = self._medium.compute(self._unit, (number + self._runs) % self._sms, tiles[number])
+        return _from_tiles(tiles)
+
+    def _sm_of(self, place: int) -> int:
+        row, column = divmod(place, REAL_SIZE)
+        number = row // TILE_ROWS * (REAL_SIZE // TILE_ROWS) + column // TILE_ROWS
+        return (number + self._runs) % self._sms
+
+
+class _Found:
+    """What the compares of one sweep found so far."""
+
+    def __init__(self) -> None:
+        self.words = 0
+        self.total = 0
+        self.bad_words = 0
+        self.bad_bits = 0
+        self.wrong: list[WrongWord] = []
+
+    def compare(self, first: int, loaded: Words, expected: Words, sm: int) -> None:
+        """Take in one tile."""
+        self.words += len(loaded)
+        self.total = (self.total + int(loaded.sum(dtype=np.uint64))) & _MASK
+        flips = loaded ^ expected
+        if not flips.any():
+            return
+        places = np.flatnonzero(flips)
+        self.bad_words += len(places)
+        self.bad_bits += int(np.unpackbits(flips[places].view(np.uint8)).sum())
+        for place in places[: FIRST_WRONG - len(self.wrong)]:
+            self.wrong.append(WrongWord(first + int(place), int(expected[place]), int(loaded[place]), sm))
+
+
+def _operand(dtype: DType, seed: int, *, exact: bool) -> Numbers:
+    """A corner of one operand, in the type that it is summed in."""
+    count = REAL_SIZE * REAL_SIZE
+    bits = (
+        fills.integer_bits(dtype, fills.integers(count, seed, fills.exact_bound(REAL_SIZE)))
+        if exact
+        else fills.full_bits(dtype, count, seed)
+    )
+    summed = np.float64 if dtype is DType.FP64 else np.float32
+    return fills.values(dtype, bits).astype(summed).reshape(REAL_SIZE, REAL_SIZE)
+
+
+def _as_tiles(product: Numbers) -> Numbers:
+    across = REAL_SIZE // TILE_ROWS
+    split = product.reshape(across, TILE_ROWS, across, TILE_ROWS).transpose(0, 2, 1, 3)
+    return np.ascontiguousarray(split).reshape(across * across, TILE_ROWS, TILE_ROWS)
+
+
+def _from_tiles(tiles: Numbers) -> Numbers:
+    across = REAL_SIZE // TILE_ROWS
+    joined = tiles.reshape(across, across, TILE_ROWS, TILE_ROWS).transpose(0, 2, 1, 3)
+    return np.ascontiguousarray(joined).reshape(REAL_SIZE, REAL_SIZE)

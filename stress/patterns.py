@@ -1,0 +1,70 @@
+"""Test data as a pure function of the word's number, defined in NumPy; the twin of patterns.cuh."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpucert.stress.answers import GOLDEN, mix
+from gpucert.stress.backend import Pattern, PatternKind
+
+Words = NDArray[np.uint64]
+
+BACKGROUNDS = 8
+"""Backgrounds 0 to 7: neighbouring 1, 2, 4, 16, 32, 64, 128 and 256 bits alternate. Background 8 is solid zero."""
+SOLID = 8
+
+_MASK = (1 << 64) - 1
+_WITHIN_A_WORD = (0x5555555555555555, 0x3333333333333333, 0x0F0F0F0F0F0F0F0F, 0x0000FFFF0000FFFF, 0x00000000FFFFFFFF)
+
+
+def words(pattern: Pattern, first: int, count: int) -> Words:
+    """The data of words `first` … `first + count`."""
+    index = np.arange(first, first + count, dtype=np.uint64)
+    match pattern.kind:
+        case PatternKind.OWN:
+            data = mix(index ^ np.uint64(pattern.seed & _MASK))
+        case PatternKind.RANDOM:
+            salt = mix(np.array([pattern.seed & _MASK], np.uint64))
+            data = mix((index + np.uint64(1)) * np.uint64(GOLDEN) + salt)
+        case PatternKind.BACKGROUND:
+            data = _background(index, pattern.seed)
+    return ~data if pattern.inverted else data
+
+
+def word(pattern: Pattern, index: int) -> int:
+    """The data of one word."""
+    return int(words(pattern, index, 1)[0])
+
+
+def owner(pattern: Pattern, value: int) -> int:
+    """The number of the word that an OWN pattern would have written `value` to; any 64-bit value has exactly one."""
+    assert pattern.kind is PatternKind.OWN
+    return _unmix((value ^ _MASK) if pattern.inverted else value) ^ (pattern.seed & _MASK)
+
+
+def pair_total(count: int) -> int:
+    """The sum, modulo 2⁶⁴, of `count` words and of their inverses: word + inverse = 2⁶⁴ − 1, whatever the data."""
+    return -count & _MASK
+
+
+def _background(index: Words, number: int) -> Words:
+    if number < len(_WITHIN_A_WORD):
+        return np.full(len(index), _WITHIN_A_WORD[number], np.uint64)
+    if number < BACKGROUNDS:
+        shift = np.uint64(number - len(_WITHIN_A_WORD))
+        return np.uint64(0) - ((index >> shift) & np.uint64(1))
+    return np.zeros(len(index), np.uint64)
+
+
+def _unmix(z: int) -> int:
+    """The inverse of `mix`, step by step backwards; the factors are the inverses of its own modulo 2⁶⁴."""
+    z = _unshift(z, 31) * pow(0x94D049BB133111EB, -1, 1 << 64) & _MASK
+    z = _unshift(z, 27) * pow(0xBF58476D1CE4E5B9, -1, 1 << 64) & _MASK
+    return _unshift(z, 30)
+
+
+def _unshift(z: int, bits: int) -> int:
+    """Undo z ^= z >> bits."""
+    whole = z
+    for _ in range(64 // bits):
+        whole = z ^ (whole >> bits)
+    return whole
