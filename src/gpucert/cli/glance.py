@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 from gpucert.device import xid
 from gpucert.device.gpu import THERMAL_REASONS, EventReason
+from gpucert.device.kernel_log import FELL_OFF_THE_BUS
 from gpucert.device.smi import Capture
 from gpucert.diagnosis import kind_of
 from gpucert.outcome import Outcome
@@ -80,7 +81,7 @@ def _observations(capture: Capture) -> Iterable[_Observation]:
 
 def _presence(capture: Capture) -> Iterable[_Observation]:
     name = capture.identity.name
-    fallen = any(event.code == "79" for event in capture.events)
+    fallen = any(event.code == FELL_OFF_THE_BUS for event in capture.events)
     if isinstance(name, Absent) and name.absent is Absence.LOST and not fallen:
         yield "device.lost", "presence", f"The driver knows this card and cannot reach it: {name.detail}", "likely"
     if any(event.code == "not_initialised" for event in capture.events):

@@ -55,12 +55,13 @@ class Looks(Struct, frozen=True, kw_only=True):
 def command(ctx: click.Context, files: tuple[Path, ...], *, as_json: bool) -> None:
     """Read what cards say of themselves in the output of nvidia-smi, and say what speaks against them.
 
-    FILE is what `nvidia-smi -q` or `nvidia-smi -q -x` printed, for one card or many, or an nvidia-bug-report.log.gz.
-    Exit code 10 when nothing was found, 20 when something was, 2 for a file that cannot be read.
+    FILE is what `nvidia-smi -q` or `nvidia-smi -q -x` printed, for one card or many, or an nvidia-bug-report.log.gz;
+    - reads standard input. Exit code 10 when nothing was found, 20 when something was, 2 for a file that cannot be read.
 
     \b
     Example:
       nvidia-smi -q > card.txt; gpucert inspect card.txt
+      nvidia-smi -q | gpucert inspect -
     """
     from gpucert.cli.console import printable
 
@@ -87,10 +88,18 @@ def read(files: tuple[Path, ...]) -> tuple[tuple["Capture", ...], tuple[str, ...
     unreadable: list[str] = []
     for file in files:
         try:
-            captures += smi.load(file)
+            captures += smi.from_bytes(_standard_input(), "standard input") if str(file) == "-" else smi.load(file)
         except smi.UnreadableCaptureError as error:
             unreadable.append(str(error))
     return tuple(captures), tuple(unreadable)
+
+
+def _standard_input() -> bytes:
+    import sys
+
+    from gpucert.device.text_file import MAX_BYTES
+
+    return sys.stdin.buffer.read(MAX_BYTES + 1)
 
 
 def sum_up(cards: tuple[Look, ...], unreadable: tuple[str, ...]) -> Looks:

@@ -13,6 +13,9 @@ from msgspec import Struct
 from gpucert.device import bus_id
 from gpucert.record import Event
 
+FELL_OFF_THE_BUS = "79"
+"""The Xid of a lost card."""
+
 _MAX_LINE = 4_096
 """Because printk cuts lines at about a thousand characters; what is longer is not the driver's."""
 
@@ -100,10 +103,14 @@ def scan(lines: Iterable[str]) -> Iterator[Line]:
 def by_card(lines: Iterable[Line]) -> dict[str, tuple[Event, ...]]:
     """Bus id → the Xids of that card as events. A loss without Xid is told as Xid 79, which means just that."""
     events: dict[str, list[Event]] = {}
+    fallen: set[str] = set()
     for line in lines:
         event = _event(line)
-        if event is not None and not isinstance(line, NamedLine):
-            events.setdefault(line.bus_id, []).append(event)
+        if event is None or isinstance(line, NamedLine) or (isinstance(line, LostLine) and line.bus_id in fallen):
+            continue  # because the driver says in plain words again what Xid 79 has just said
+        events.setdefault(line.bus_id, []).append(event)
+        if event.code == FELL_OFF_THE_BUS:
+            fallen.add(line.bus_id)
     return {where: tuple(found) for where, found in events.items()}
 
 
@@ -112,7 +119,7 @@ def _event(line: Line) -> Event | None:
         case XidLine():
             return Event(line.boot_s or 0.0, "xid", str(line.code), line.text)
         case LostLine(kind="lost"):
-            return Event(line.boot_s or 0.0, "xid", "79", line.text)
+            return Event(line.boot_s or 0.0, "xid", FELL_OFF_THE_BUS, line.text)
         case LostLine():
             return Event(line.boot_s or 0.0, "note", "not_initialised", line.text)
         case _:

@@ -20,7 +20,7 @@ from gpucert.device.smi_words import NOT_STATED, Answers, absence, count, flag, 
 from gpucert.reading import NOT_ASKED, Absence, Absent, Reading
 from gpucert.record import Counters, Event, Identity, Process, Sample, Settings
 
-__all__ = ["Capture", "UnreadableCaptureError", "load", "read"]
+__all__ = ["Capture", "UnreadableCaptureError", "from_bytes", "load", "read"]
 
 
 class Capture(Struct, frozen=True, kw_only=True):
@@ -46,12 +46,21 @@ class Capture(Struct, frozen=True, kw_only=True):
 
 
 def load(path: Path) -> tuple[Capture, ...]:
-    """Read a file, gzip and UTF-16 included. Raises UnreadableCaptureError."""
+    """Read a file. Raises UnreadableCaptureError."""
     try:
-        text = text_file.read(path)
+        data = text_file.data(path)
     except text_file.UnreadableTextError as error:
         raise UnreadableCaptureError(str(error)) from error
-    return read(text, str(path))
+    return from_bytes(data, str(path))
+
+
+def from_bytes(data: bytes, source: str) -> tuple[Capture, ...]:
+    """Read the bytes of a file or pipe, gzip and UTF-16 included. Raises UnreadableCaptureError."""
+    try:
+        text = text_file.decode(data, source)
+    except text_file.UnreadableTextError as error:
+        raise UnreadableCaptureError(str(error)) from error
+    return read(text, source)
 
 
 def read(text: str, source: str) -> tuple[Capture, ...]:
@@ -517,14 +526,11 @@ def _from_log(lines: Iterable[kernel_log.Line], source: str, known: set[str]) ->
     speaking = {where: events for where, events in kernel_log.by_card(lines).items() if where not in known}
     captures = []
     for where, events in speaking.items():
-        lost = next((event.text for event in events if event.code == _FELL_OFF_THE_BUS), None)
+        lost = next((event.text for event in events if event.code == kernel_log.FELL_OFF_THE_BUS), None)
         reason = NOT_STATED if lost is None else Absent(Absence.LOST, f"kernel log: {lost}")
         identity = Identity(bus_id=where, uuid=uuids.get(where, reason))
         captures.append(_mention(identity, reason, source, "Only the kernel log names this card."))
     return captures
-
-
-_FELL_OFF_THE_BUS = "79"
 
 
 def _lost(where: str, words: str, source: str) -> Capture:

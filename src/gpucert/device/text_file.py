@@ -15,13 +15,20 @@ class UnreadableTextError(ValueError):
     """A file holds no text that can be read; the text names the file and the remedy."""
 
 
-def read(path: Path) -> str:
-    """The text of a file. Raises UnreadableTextError."""
-    return decode(_bytes(path), str(path))
+def data(path: Path) -> bytes:
+    """The bytes of a file, one more than is allowed where it is too long. Raises UnreadableTextError."""
+    try:
+        with path.open("rb") as file:
+            return file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise UnreadableTextError(f"{path}: {error.strerror or error}") from error
 
 
 def decode(data: bytes, source: str) -> str:
-    """Text from bytes, unpacked first where they are gzip. Characters that cannot be are replaced, not guessed."""
+    """Text from bytes, unpacked first where they are gzip. Characters that cannot be are replaced, not guessed.
+
+    Raises UnreadableTextError.
+    """
     if data.startswith(_GZIP):
         data = _unpack(data, source)
     if len(data) > MAX_BYTES:
@@ -31,14 +38,6 @@ def decode(data: bytes, source: str) -> str:
     if b"\0" in data:
         raise UnreadableTextError(f"{source}: a binary file; give the text that `nvidia-smi -q` prints")
     return data.decode("utf-8-sig", errors="replace")
-
-
-def _bytes(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise UnreadableTextError(f"{path}: {error.strerror or error}") from error
 
 
 def _unpack(data: bytes, source: str) -> bytes:

@@ -1,0 +1,495 @@
+"""Captures: what nvidia-smi printed is read right, whatever the driver; what it did not print is never a zero."""
+
+import contextlib
+import gzip
+import string
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from gpucert.device import bus_id, smi
+from gpucert.device.gpu import EventReason
+from gpucert.device.smi import Capture, UnreadableCaptureError
+from gpucert.reading import Absence, Absent
+from gpucert.record import Process
+
+HERE = Path(__file__).parent / "captures"
+SHARED = Path(__file__).parent.parent.parent / "shared" / "captures"
+
+
+def own(name: str) -> tuple[Capture, ...]:
+    return smi.load(HERE / name)
+
+
+def absence(value: object) -> Absence | None:
+    return value.absent if isinstance(value, Absent) else None
+
+
+# --- text
+
+
+def test_a_text_document_is_read_card_by_card() -> None:
+    a10, h100 = own("a10-and-h100.txt")
+    assert (a10.identity.name, a10.identity.driver) == ("NVIDIA A10", "535.161.08")
+    assert (a10.identity.pci_device, a10.identity.pci_subvendor, a10.identity.pci_subdevice) == ("2236", "10de", "1482")
+    assert a10.identity.bus_id == "00000000:07:00.0"
+    assert a10.identity.memory_mib == 23028
+    assert a10.identity.serial == "1320000000001"
+    assert (a10.counters.remapped_uncorrectable, a10.counters.remap_pending) == (4, True)
+    assert a10.counters.remap_failure is False
+    assert a10.counters.remap_banks == (192, 0, 0, 0, 0)
+    assert (a10.settings.slowdown_c, a10.settings.shutdown_c, a10.settings.max_operating_c) == (98.0, 101.0, 91.0)
+    assert (h100.settings.margin_c, absence(h100.settings.slowdown_c)) == (56.0, Absence.UNKNOWN)
+    assert h100.sample.event_reasons == EventReason.HW_SLOWDOWN | EventReason.HW_POWER_BRAKE
+    assert h100.sample.memory_temperature_c == 39.0
+    assert h100.counters.repair_pending is True
+    assert h100.counters.memory_unrepairable is False
+    assert a10.processes == ()
+
+
+def test_a_file_with_two_documents_gives_the_card_twice() -> None:
+    idle, load = own("idle-and-load.txt")
+    assert [(one.document, one.documents) for one in (idle, load)] == [(1, 2), (2, 2)]
+    assert idle.identity == load.identity
+    assert (idle.sample.pcie_gen, load.sample.pcie_gen) == (1, 4)
+    assert (idle.sample.power_w, load.sample.power_w) == (18.9, 449.12)
+
+
+def test_the_notice_in_the_driver_version_of_610_is_not_part_of_it() -> None:
+    assert own("idle-and-load.txt")[0].identity.driver == "610.57.04"
+
+
+def test_the_power_limit_of_610_stands_in_a_section_of_its_own() -> None:
+    told = own("idle-and-load.txt")[0].settings
+    assert (told.power_limit_w, told.power_default_w) == (450.0, 450.0)
+    assert (told.power_min_w, told.power_max_w) == (150.0, 600.0)
+
+
+def test_ecc_that_waits_for_a_restart() -> None:
+    told = own("idle-and-load.txt")[0].settings
+    assert (told.ecc, told.ecc_pending) == (False, True)
+
+
+def test_processes_with_and_without_their_memory() -> None:
+    _, load = own("idle-and-load.txt")
+    assert isinstance(load.processes, tuple)
+    first, second = load.processes
+    assert first == Process(4711, 15922)
+    assert (second.pid, absence(second.memory_mib)) == (2140, Absence.NOT_SUPPORTED)
+
+
+# --- XML
+
+
+def test_an_old_xml_document_with_retired_pages() -> None:
+    (v100,) = own("v100-retired.xml")
+    assert (v100.identity.name, v100.identity.driver) == ("Tesla V100-SXM3-32GB", "410.104")
+    assert v100.identity.board_part_number == "699-2G504-0200-100"
+    counters = v100.counters
+    assert (counters.ecc_uncorrected_aggregate, counters.ecc_uncorrected_volatile) == (7627, 3)
+    assert (counters.ecc_corrected_aggregate, counters.ecc_corrected_volatile) == (12, 0)
+    assert (counters.retired_dbe, counters.retired_sbe, counters.retired_pending) == (2, 0, True)
+    assert absence(counters.remap_pending) is Absence.UNKNOWN
+    assert v100.settings.power_limit_w == 350.0
+    assert v100.notes == ("The document says that 16 GPUs are attached and shows 1.",)
+
+
+def test_mig_instances_lend_nothing_to_the_card() -> None:
+    (a100,) = own("a100-mig.xml")
+    assert a100.settings.mig is True
+    assert a100.identity.memory_mib == 81920
+    assert a100.counters.ecc_uncorrected_volatile == 0
+    assert absence(a100.counters.remap_pending) is Absence.NOT_SUPPORTED
+    assert absence(a100.counters.remap_banks) is Absence.NOT_SUPPORTED
+    assert a100.processes == ()
+
+
+@pytest.mark.parametrize(
+    ("bomb", "words"),
+    [
+        ('<!DOCTYPE x [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;">]><nvidia_smi_log>&b;</nvidia_smi_log>', "entities"),
+        ('<!DOCTYPE x [<!ENTITY e SYSTEM "file:///etc/passwd">]><nvidia_smi_log>&e;</nvidia_smi_log>', "entities"),
+        ("<nvidia_smi_log>&undefined;</nvidia_smi_log>", "broken XML"),
+        ("<nvidia_smi_log>" + "<a>" * 50_000 + "</nvidia_smi_log>", "nested deeper"),
+        ("<nvidia_smi_log><gpu></nvidia_smi_log>", "broken XML"),
+        ("<nvidia_smi_log>" * 10_000, "broken XML"),
+        ("<nvidia_smi_log></nvidia_smi_log>", "lists no GPU"),
+        ('<nvidia_smi_log><gpu id="00000000:01:00.0"></gpu></nvidia_smi_log>', "no product name"),
+    ],
+)
+def test_hostile_xml_is_refused_in_one_line(bomb: str, words: str) -> None:
+    with pytest.raises(UnreadableCaptureError, match=words) as caught:
+        smi.read(f'<?xml version="1.0" ?>\n{bomb}', "bomb.xml")
+    assert str(caught.value).startswith("bomb.xml: ")
+    assert "\n" not in str(caught.value)
+
+
+# --- words
+
+
+def a10_saying(old: str, new: str) -> Capture:
+    text = (HERE / "a10-and-h100.txt").read_text(encoding="utf-8")
+    assert old in text
+    return smi.read(text.replace(old, new, 1), "changed")[0]
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        ("N/A", Absence.NOT_SUPPORTED),
+        ("[N/A]", Absence.NOT_SUPPORTED),
+        ("[Not Supported]", Absence.NOT_SUPPORTED),
+        ("Requested functionality has been deprecated", Absence.NOT_SUPPORTED),
+        ("[Unknown Error]", Absence.UNKNOWN),
+        ("Unknown Error", Absence.UNKNOWN),
+        ("ERR!", Absence.UNKNOWN),
+        ("", Absence.UNKNOWN),
+        ("perhaps", Absence.UNKNOWN),
+        ("33 F", Absence.UNKNOWN),
+        ("33", Absence.UNKNOWN),
+        ("33 C 34 C", Absence.UNKNOWN),
+        ("nan C", Absence.UNKNOWN),
+        ("[GPU is lost]", Absence.LOST),
+        ("GPU is lost.", Absence.LOST),
+        ("[GPU requires reset]", Absence.RESET_REQUIRED),
+        ("[Insufficient Permissions]", Absence.NO_PERMISSION),
+        ("Function Not Found", Absence.DRIVER_TOO_OLD),
+        ("255 C", Absence.ABSURD),
+        ("99999999999999999999 C", Absence.ABSURD),
+    ],
+)
+def test_every_way_to_say_nothing_keeps_its_reason(words: str, reason: Absence) -> None:
+    card = a10_saying("GPU Current Temp                  : 33 C", f"GPU Current Temp                  : {words}")
+    assert absence(card.sample.temperature_c) is reason
+
+
+def test_a_count_of_all_ones_is_absurd() -> None:
+    card = a10_saying("Uncorrectable Error               : 4", f"Uncorrectable Error               : {2**64 - 1}")
+    assert absence(card.counters.remapped_uncorrectable) is Absence.ABSURD
+
+
+def test_a_value_stated_twice_differently_is_unknown() -> None:
+    line = "        Uncorrectable Error               : 4\n"
+    card = a10_saying(line, line + line.replace("4", "0"))
+    assert absence(card.counters.remapped_uncorrectable) is Absence.UNKNOWN
+    twice = a10_saying(line, line + line)
+    assert twice.counters.remapped_uncorrectable == 4
+
+
+def test_a_total_without_one_of_its_parts_is_unknown() -> None:
+    card = a10_saying("            DRAM Uncorrectable            : 0\n", "")
+    assert absence(card.counters.ecc_uncorrected_volatile) is Absence.UNKNOWN
+    assert card.counters.ecc_uncorrected_aggregate == 0
+
+
+def test_errors_split_into_parity_and_sec_ded_are_added_up() -> None:
+    card = a10_saying(
+        "            SRAM Uncorrectable            : 0\n",
+        "            SRAM Uncorrectable Parity     : 2\n            SRAM Uncorrectable SEC-DED    : 3\n",
+    )
+    assert card.counters.ecc_uncorrected_volatile == 5
+
+
+def test_an_unreadable_part_keeps_what_is_known_of_the_sum() -> None:
+    card = a10_saying("DRAM Uncorrectable            : 0", "DRAM Uncorrectable            : [Unknown Error]")
+    assert card.counters.ecc_uncorrected_volatile == Absent(Absence.UNKNOWN, "at least 0: [Unknown Error]")
+
+
+@pytest.mark.parametrize(
+    ("words", "action"),
+    [("None", 0), ("Reset", 1), ("Reboot", 2), ("Drain P2P", 3), ("Drain and Reset", 4), ("Dance", None)],
+)
+def test_the_recovery_action_of_newer_drivers(words: str, action: int | None) -> None:
+    text = (HERE / "idle-and-load.txt").read_text(encoding="utf-8")
+    changed = text.replace(
+        "GPU Recovery Action                   : None", f"GPU Recovery Action                   : {words}"
+    )
+    told = smi.read(changed, "changed")[0].counters.recovery_action
+    assert told == action if action is not None else absence(told) is Absence.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("required", "drain", "action"), [("No", "N/A", 0), ("No", "No", 0), ("Yes", "No", 1), ("No", "Yes", 4)]
+)
+def test_the_reset_status_of_older_drivers(required: str, drain: str, action: int) -> None:
+    card = a10_saying(
+        "Reset Required                    : No\n        Drain and Reset Recommended       : N/A",
+        f"Reset Required                    : {required}\n        Drain and Reset Recommended       : {drain}",
+    )
+    assert card.counters.recovery_action == action
+
+
+def test_a_section_that_is_absent_as_a_whole_answers_for_its_lines() -> None:
+    (a100,) = own("a100-mig.xml")
+    assert absence(a100.counters.remapped_uncorrectable) is Absence.NOT_SUPPORTED
+
+
+def test_masked_serials_stay_as_they_are() -> None:
+    assert a10_saying("1320000000001", "0000000000000").identity.serial == "0000000000000"
+
+
+# --- the rest of the file
+
+
+def test_a_bug_report_tells_of_cards_beyond_its_query() -> None:
+    l40s, gone = own("bug-report.txt")
+    assert (l40s.identity.name, l40s.counters.inforom_valid) == ("NVIDIA L40S", False)
+    assert l40s.counters.recovery_action == 1
+    assert [event.code for event in l40s.events] == ["94", "94", "43"]
+    assert gone.identity.bus_id == "00000000:b3:00.0"
+    assert gone.identity.uuid == "GPU-33333333-aaaa-4bbb-8ccc-000000000004"
+    assert absence(gone.counters.ecc_uncorrected_aggregate) is Absence.LOST
+    assert [event.code for event in gone.events] == ["79"]
+
+
+def test_no_warning_is_no_proof_of_a_valid_inforom() -> None:
+    assert all(absence(card.counters.inforom_valid) is Absence.UNKNOWN for card in own("a10-and-h100.txt"))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Unable to determine the device handle for GPU0000:91:00.0: Unknown Error",
+        "Unable to determine the device handle for GPU 0000:91:00.0: GPU is lost.  Reboot the system",
+        "Unable to determine the device handle for GPU2: 0000:91:00.0: Unknown Error",
+    ],
+)
+def test_a_card_without_a_handle_is_lost(line: str) -> None:
+    (lost,) = smi.read(line + "\nNo devices were found\n", "lost.txt")
+    assert lost.identity.bus_id == "00000000:91:00.0"
+    assert absence(lost.identity.name) is Absence.LOST
+    assert absence(lost.counters.inforom_valid) is Absence.LOST
+
+
+def test_a_warning_beside_the_summary_table_is_read() -> None:
+    table = (
+        "| NVIDIA-SMI 460.32.03    Driver Version: 460.32.03    CUDA Version: 11.2     |\n"
+        "|   0  NVIDIA T4           Off  | 00000001:00:00.0 Off |                    0 |\n"
+        "|   1  Tesla V100-SXM2...  Off  | 00000002:00:00.0 Off |                    0 |\n"
+    )
+    (t4,) = smi.read(table + "WARNING: infoROM is corrupted at gpu 0001:00:00.0\n", "table")
+    assert (t4.identity.name, t4.identity.driver, t4.counters.inforom_valid) == ("NVIDIA T4", "460.32.03", False)
+    (v100,) = smi.read(table + "WARNING: infoROM is corrupted at gpu 0002:00:00.0\n", "table")
+    assert absence(v100.identity.name) is Absence.UNKNOWN, "the table cuts this name"
+    assert absence(v100.counters.ecc_uncorrected_aggregate) is Absence.UNKNOWN
+
+
+# --- files as people send them
+
+
+def test_gzip_utf16_and_windows_lines_are_read(tmp_path: Path) -> None:
+    text = (HERE / "a10-and-h100.txt").read_text(encoding="utf-8")
+    plain = [capture.identity for capture in own("a10-and-h100.txt")]
+    for name, data in {
+        "card.txt.gz": gzip.compress(text.encode()),
+        "powershell.txt": text.encode("utf-16"),
+        "windows.txt": text.replace("\n", "\r\n").encode("utf-8-sig"),
+    }.items():
+        path = tmp_path / name
+        path.write_bytes(data)
+        assert [capture.identity for capture in smi.load(path)] == plain
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"", "empty"),
+        (b" \n\n", "empty"),
+        (b"\x7fELF\0\0\0", "a binary file"),
+        (b"\x1f\x8b\x08broken", "a damaged gzip file"),
+        (gzip.compress(b"0" * (65 * 2**20)), "larger than 64 MiB"),
+        (b"\xff\xfe\xff\xd8", "not a capture"),
+        (b"| NVIDIA-SMI 535.0  Driver Version: 535.0 |", "the summary table of nvidia-smi"),
+        (b"GPU 0: NVIDIA A10 (UUID: GPU-1)\n\t Link 0: 25 GB/s\n", "the NVLink status"),
+        (b"GPU 0: NVIDIA A10 (UUID: GPU-1)\n", "the list of `nvidia-smi -L`"),
+        (
+            b"NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver.",
+            "could not reach the driver",
+        ),
+        (b"No devices were found\n", "found no GPU"),
+        (b"[1.0] NVRM: loading NVIDIA UNIX\n", "a kernel log without any Xid"),
+        (b"index, name, temperature.gpu\n0, NVIDIA A10, 33\n", "comma-separated"),
+        (b'{"gpu": []}', "JSON"),
+        (b"<html><body>404</body></html>", "XML or HTML of another program"),
+        (b"==============NVSMI LOG==============\n\nTimestamp : now\n", "lists no GPU"),
+    ],
+)
+def test_other_files_are_named_for_what_they_are(tmp_path: Path, data: bytes, words: str) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(data)
+    with pytest.raises(UnreadableCaptureError, match=words) as caught:
+        smi.load(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_and_a_folder_are_one_line(tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "nothing"):
+        with pytest.raises(UnreadableCaptureError, match=str(path)):
+            smi.load(path)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.3, 0.5, 0.7, 0.9, 0.95])
+def test_a_cut_text_is_refused(share: float) -> None:
+    text = (HERE / "a10-and-h100.txt").read_text(encoding="utf-8")
+    with pytest.raises(UnreadableCaptureError):
+        smi.read(text[: int(len(text) * share)], "cut.txt")
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.99])
+def test_a_cut_xml_is_refused(share: float) -> None:
+    text = (HERE / "v100-retired.xml").read_text(encoding="utf-8")
+    with pytest.raises(UnreadableCaptureError, match="perhaps cut off"):
+        smi.read(text[: int(len(text) * share)], "cut.xml")
+
+
+def test_a_display_filter_is_refused_with_the_command_that_helps() -> None:
+    text = "==============NVSMI LOG==============\n\nGPU 00000000:01:00.0\n    ECC Mode\n        Current : Enabled\n"
+    with pytest.raises(UnreadableCaptureError, match="nvidia-smi -q > FILE"):
+        smi.read(text, "filtered.txt")
+
+
+# --- damage
+
+OWN = [(HERE / name).read_text(encoding="utf-8") for name in ("a10-and-h100.txt", "v100-retired.xml", "bug-report.txt")]
+
+
+@st.composite
+def damaged(draw: st.DrawFn) -> str:
+    """One of our captures, cut, with characters changed, lines shuffled, dropped or doubled."""
+    text = draw(st.sampled_from(OWN))
+    for _ in range(draw(st.integers(1, 4))):
+        lines = text.splitlines(keepends=True) or [""]
+        at, to = sorted((draw(st.integers(0, len(lines))), draw(st.integers(0, len(lines)))))
+        match draw(st.sampled_from(["cut", "change", "shuffle", "drop", "double", "splice"])):
+            case "cut":
+                text = text[: draw(st.integers(0, len(text)))]
+            case "change":
+                place = draw(st.integers(0, len(text)))
+                text = text[:place] + draw(st.text(string.printable + "\u202e\x1b\0é", max_size=8)) + text[place + 1 :]
+            case "shuffle":
+                text = "".join(lines[:at] + lines[at:to][::-1] + lines[to:])
+            case "drop":
+                text = "".join(lines[:at] + lines[to:])
+            case "double":
+                text = "".join(lines[:to] + lines[at:])
+            case "splice":
+                text += draw(st.sampled_from(OWN))
+    return text
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(damaged())
+def test_damage_is_read_or_refused_and_nothing_else(text: str) -> None:
+    with contextlib.suppress(UnreadableCaptureError):
+        captures = smi.read(text, "damaged")
+        assert captures
+        assert all(isinstance(capture.identity.bus_id, str | Absent) for capture in captures)
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_read_or_refused(data: bytes) -> None:
+    with contextlib.suppress(UnreadableCaptureError):
+        smi.from_bytes(data, "bytes")
+
+
+@given(st.integers(0, 0xFFFFFFFF), st.integers(0, 255), st.integers(0, 31), st.integers(0, 7))
+def test_bus_ids_have_one_spelling(domain: int, bus: int, device: int, function: int) -> None:
+    once = bus_id.normal(f"{domain:04X}:{bus:02X}:{device:02x}.{function}")
+    assert once is not None
+    assert bus_id.normal(once) == once
+    assert bus_id.normal(f"PCI:{domain:x}:{bus:02x}:{device:02x}.{function}") == once
+
+
+# --- real captures
+
+needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="../shared/captures is not beside this checkout")
+
+REAL = {
+    "gpud__nvidia-smi-query.535.129.03.out.0.valid.a10": ("NVIDIA A10", "535.129.03", 1, 1),
+    "gpud__nvidia-smi-query.535.154.05.out.0.valid.4090": ("NVIDIA GeForce RTX 4090", "535.154.05", 8, 1),
+    "gpud__nvidia-smi-query.535.154.05.out.1.valid": ("NVIDIA GeForce RTX 4090", "535.154.05", 8, 1),
+    "gpud__nvidia-smi-query.535.161.08.out.0.valid": ("NVIDIA H100 80GB HBM3", "535.161.08", 8, 1),
+    "pai__nvidia_smi_out_of_order.xml": ("Tesla K80", "430.26", 4, 1),
+    "pai__nvidia_smi_sample.xml": ("GeForce GTX 1070", "384.66", 2, 1),
+    "telegraf__a100-sxm4-v12.xml": ("NVIDIA A100-SXM4-80GB", "535.54.03", 1, 1),
+    "telegraf__gtx-1070-ti.xml": ("GeForce GTX 1070 Ti", None, 1, 1),
+    "telegraf__quadro-p2000-v12.xml": ("Quadro P2000", "525.125.06", 1, 1),
+    "telegraf__quadro-p400.xml": ("Quadro P400", "418.43", 1, 1),
+    "telegraf__rtx-3060-v12.xml": ("NVIDIA GeForce RTX 3060", "570.124.04", 1, 1),
+    "telegraf__rtx-3080-v12.xml": ("NVIDIA GeForce RTX 3080", "536.40", 1, 1),
+    "telegraf__rtx-3080-v13.xml": ("NVIDIA GeForce RTX 3080", "595.58.03", 1, 1),
+    "telegraf__rtx-3090-v12.xml": ("NVIDIA GeForce RTX 3090", "525.147.05", 1, 1),
+    "utku__linux-x86_64__nvidia-geforce-rtx-2080-super__595.71.05.txt": (
+        "NVIDIA GeForce RTX 2080 SUPER",
+        "595.71.05",
+        2,
+        2,
+    ),
+    "utku__linux-x86_64__nvidia-h100-80gb-hbm3__590.48.01.txt": ("NVIDIA H100 80GB HBM3", "590.48.01", 2, 2),
+    "utku__linux-x86_64__nvidia-h100-mig__590.48.01.txt": ("NVIDIA H100 80GB HBM3", "590.48.01", 2, 2),
+    "utku__windows-x86_64__nvidia-geforce-rtx-2080-super__591.86.txt": (
+        "NVIDIA GeForce RTX 2080 SUPER",
+        "591.86",
+        2,
+        2,
+    ),
+    "utku__windows-x86_64__nvidia-geforce-rtx-2080-super__610.62.txt": (
+        "NVIDIA GeForce RTX 2080 SUPER",
+        "610.62",
+        2,
+        2,
+    ),
+}
+"""File: name, driver, captures, documents."""
+
+NO_QUERY = {
+    "azhpc__nvlink.bad.out": "NVLink status",
+    "gpud__nvidia-smi.525.125.06.out.0.valid": "summary table",
+    "gpud__nvidia-smi.550.90.07.out.0.valid": "summary table",
+    "gpud__nvidia-smi.nvlink.status.a100": "NVLink status",
+}
+
+
+@needs_shared
+def test_every_shared_capture_is_expected_here() -> None:
+    present = {path.name for path in SHARED.iterdir()} - {"SOURCES.md", "azhpc__nvidia-smi-inforom.out"}
+    assert present == REAL.keys() | NO_QUERY.keys()
+
+
+@needs_shared
+@pytest.mark.parametrize("name", REAL)
+def test_a_real_capture_has_the_right_cards(name: str) -> None:
+    model, driver, cards, documents = REAL[name]
+    captures = smi.load(SHARED / name)
+    assert len(captures) == cards
+    assert {capture.identity.name for capture in captures} == {model}
+    assert {capture.documents for capture in captures} == {documents}
+    if driver is not None:
+        assert {capture.identity.driver for capture in captures} == {driver}
+        assert all(isinstance(capture.sample.temperature_c, float) for capture in captures)
+        assert all(isinstance(capture.sample.event_reasons, int) for capture in captures)
+        assert all(isinstance(capture.identity.memory_mib, int) for capture in captures)
+
+
+@needs_shared
+@pytest.mark.parametrize("name", NO_QUERY)
+def test_a_real_file_without_a_query_is_named(name: str) -> None:
+    with pytest.raises(UnreadableCaptureError, match=NO_QUERY[name]):
+        smi.load(SHARED / name)
+
+
+@needs_shared
+def test_counters_of_real_captures() -> None:
+    (a10,) = smi.load(SHARED / "gpud__nvidia-smi-query.535.129.03.out.0.valid.a10")
+    assert (a10.counters.remapped_uncorrectable, a10.counters.remap_pending) == (4, True)
+    first, second, *_ = smi.load(SHARED / "pai__nvidia_smi_out_of_order.xml")
+    assert (first.counters.ecc_uncorrected_aggregate, first.counters.retired_dbe) == (7, 1)
+    assert (second.counters.ecc_corrected_aggregate, second.counters.ecc_uncorrected_aggregate) == (34, 4)
+    h100s = smi.load(SHARED / "gpud__nvidia-smi-query.535.161.08.out.0.valid")
+    assert {card.sample.event_reasons for card in h100s} == {EventReason.HW_SLOWDOWN | EventReason.HW_POWER_BRAKE}
+    assert {card.counters.remap_banks for card in h100s} == {(2560, 0, 0, 0, 0)}
+    (inforom,) = smi.load(SHARED / "azhpc__nvidia-smi-inforom.out")
+    assert (inforom.identity.bus_id, inforom.counters.inforom_valid) == ("00000008:00:00.0", False)
