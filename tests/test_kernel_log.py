@@ -22,7 +22,7 @@ LINES: list[tuple[str, str, int]] = [
         119,
     ),
     (
-        "kern  :warn  : 2025-01-21T04:41:44,283302+00:00 NVRM: Xid (PCI:0000:38:00): 13, pid='<unknown>', name=<unknown>",
+        "kern  :warn  : 2025-01-21T04:41:44,283302+00:00 NVRM: Xid (PCI:0000:38:00): 13, pid='<unknown>', name=x, SM",
         "00000000:38:00.0",
         13,
     ),

@@ -56,7 +56,9 @@ def command(ctx: click.Context, files: tuple[Path, ...], *, as_json: bool) -> No
     """Read what cards say of themselves in the output of nvidia-smi, and say what speaks against them.
 
     FILE is what `nvidia-smi -q` or `nvidia-smi -q -x` printed, for one card or many, or an nvidia-bug-report.log.gz;
-    - reads standard input. Exit code 10 when nothing was found, 20 when something was, 2 for a file that cannot be read.
+    - reads standard input.
+
+    Exit code 10 when nothing was found, 20 when something was, 2 for a file that cannot be read.
 
     \b
     Example:
