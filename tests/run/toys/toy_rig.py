@@ -272,7 +272,7 @@ def swallows(bench: Bench) -> None:
     """Tries to go on after the monitor has had enough."""
     try:
         bench.backend.idle(1.0)
-    except Exception:
+    except Exception:  # noqa: BLE001  # that is what makes it a bad probe
         bench.measure("answer", 1)
 
 
