@@ -33,6 +33,9 @@ _OWN_DIAGNOSIS = {
 _CONFIDENCE: dict[str, Confidence] = {"FAIL": "likely", "HOLD": "possible", "WARN": "possible"}
 """By what the catalogue says of an Xid in a card's history; weights that are not here say nothing about the card."""
 
+_MAX_QUOTE = 160
+"""Characters of a log line that evidence repeats."""
+
 Judged = tuple[tuple[Finding, ...], tuple[Diagnosed, ...]]
 
 
@@ -119,5 +122,5 @@ def _xids(events: tuple[Event, ...]) -> Iterable[_Observation]:
         if confidence is not None:
             text = next(event.text for event in events if event.code == str(number))
             often = "once" if times == 1 else f"{times} times"
-            evidence = f"The kernel log has Xid {number} ({row.meaning}) {often}: {text}"
+            evidence = f"The kernel log has Xid {number} ({row.meaning}) {often}: {text[:_MAX_QUOTE]}"
             yield _OWN_DIAGNOSIS.get(number, f"xid.{number}"), f"xid_{number}", evidence, confidence

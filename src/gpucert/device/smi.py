@@ -66,18 +66,30 @@ def from_bytes(data: bytes, source: str) -> tuple[Capture, ...]:
 def read(text: str, source: str) -> tuple[Capture, ...]:
     """Every card of every document in a text; `source` names it in errors. Raises UnreadableCaptureError."""
     documents = (*smi_text.documents(text, source), *smi_xml.documents(text, source))
+    lines = tuple(kernel_log.scan(text.splitlines()))
+    _refuse_too_many(sum(len(document.cards) for document in documents), source)
+    _refuse_too_many(len({line.bus_id for line in lines}), source)
     captures = [
         _capture(card, document, source, (number, len(documents)))
         for number, document in enumerate(documents, start=1)
         for card in document.cards
     ]
     captures += _from_banners(text, source, {_where(capture) for capture in captures})
-    corrupted, lines = _corrupted_inforoms(text), tuple(kernel_log.scan(text.splitlines()))
+    corrupted = _corrupted_inforoms(text)
     captures += _from_log(lines, source, {_where(capture) for capture in captures})
     if not captures:
         raise UnreadableCaptureError(smi_foreign.why(text, source, empty_document=bool(documents)))
     log = kernel_log.by_card(lines)
     return tuple(_with_rest_of_file(capture, corrupted, log) for capture in captures)
+
+
+_MAX_CARDS = 2_048
+"""A rack's worth of documents in one file; what holds more was made to keep somebody waiting."""
+
+
+def _refuse_too_many(cards: int, source: str) -> None:
+    if cards > _MAX_CARDS:
+        raise UnreadableCaptureError(f"{source}: names {cards} cards, more than {_MAX_CARDS}; split the file")
 
 
 def _where(capture: Capture) -> str:
