@@ -173,6 +173,8 @@ class Backend(Protocol):
     """`cuda` or `host`."""
     fills_time: bool
     """True where spare time is worth filling with more rounds; a host medium repeats a fixed number instead."""
+    memory_scale: float
+    """Bytes of the card's memory that each tested byte stands for, in time and so in rates; 1 on a real card."""
 
     def versions(self) -> dict[str, str]:
         """Versions of every library that takes part, by name."""

@@ -51,6 +51,7 @@ class CudaBackend:
 
     name = "cuda"
     fills_time = True
+    memory_scale = 1.0
 
     def __init__(self, uuid_or_bus_id: str) -> None:
         self._card = CudaCard(uuid_or_bus_id)

@@ -10,11 +10,13 @@ import re
 import time
 from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import contextmanager
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gpucert.stress import kernels
+from gpucert.stress.answers import THREADS
 from gpucert.stress.backend import (
     DeviceLostError,
     IllegalAddressError,
@@ -91,6 +93,16 @@ def _named_cublas(error: RuntimeError, status: int) -> RuntimeError:
     return LaunchFailedError(f"cuBLAS: {error}")
 
 
+class Kernel(Protocol):
+    """What is used of cupy.RawKernel."""
+
+    shared_size_bytes: int
+    max_dynamic_shared_size_bytes: int
+
+    def __call__(self, grid: tuple[int], block: tuple[int], args: tuple[np.uint64, ...], *, shared_mem: int) -> None:
+        """Queue it."""
+
+
 class Pinned:
     """Pinned host memory that kernels write to directly; `words` is its view as 64-bit numbers."""
 
@@ -165,7 +177,7 @@ class CudaCard:
         """Queue a kernel. Arguments are taken modulo 2⁶⁴."""
         passed = tuple(np.uint64(argument & 0xFFFF_FFFF_FFFF_FFFF) for argument in arguments)
         with self.errors():
-            self._functions[name]((blocks,), (kernels.THREADS,), passed, shared_mem=shared)
+            self._functions[name]((blocks,), (THREADS,), passed, shared_mem=shared)
 
     def event(self) -> "Event":
         """A point in the queue whose time can be asked for."""
@@ -241,10 +253,10 @@ class CudaCard:
         self._end.record()
         self._end.wait()
 
-    def _compiled(self) -> dict[str, Callable[..., None]]:
+    def _compiled(self) -> dict[str, Kernel]:
         import cupy
 
-        functions = {}
+        functions: dict[str, Kernel] = {}
         for file, entries in kernels.ENTRIES.items():
             if file == "sm_answers_tensor" and self.capability < kernels.FIRST_WITH_TENSOR_CORES:
                 continue

@@ -5,13 +5,14 @@ Matrices lie by columns, as cuBLAS wants them: element (i, j) of an m × n matri
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gpucert.stress import fills, freivalds, kernels
 from gpucert.stress.backend import DType, Product, UnitNotOfferedError, WrongWord
-from gpucert.stress.cuda_card import AHEAD_SECONDS, CudaCard, Event, NoCudaError, Pinned
+from gpucert.stress.cuda_card import AHEAD_SECONDS, CudaCard, Event, NoCudaError, Pinned, Words
 from gpucert.stress.cuda_tallies import SETS, Tallies
 
 Integers = NDArray[np.int8]
@@ -48,6 +49,19 @@ _LONGEST_LAUNCH_SECONDS = 0.4
 _NAN_BYTE = 0xFF
 
 
+class Cublas(Protocol):
+    """What is used of cupy_backends.cuda.libs.cublas; names as there."""
+
+    def create(self) -> int:
+        """A handle."""
+
+    def getVersion(self, handle: int) -> int:  # noqa: N802
+        """Version as one number."""
+
+    def gemmEx(self, handle: int, *arguments: int) -> None:  # noqa: N802
+        """Queue a product; 18 arguments as cublasGemmEx has them."""
+
+
 class Multiplier:
     """The cuBLAS handle of a card."""
 
@@ -74,12 +88,13 @@ class Multiplier:
             )  # fmt: skip
 
 
-def _import_cublas():  # type: ignore[no-untyped-def]  # noqa: ANN202  # a module without types
+def _import_cublas() -> Cublas:
     try:
         from cupy_backends.cuda.libs import cublas
     except ImportError as error:
         raise NoCudaError(f"cuBLAS cannot be loaded ({error}): install nvidia-cublas of the CUDA release") from error
-    return cublas
+    library: Cublas = cublas
+    return library
 
 
 class CudaMatrices:
@@ -212,11 +227,16 @@ class CudaMatrices:
         try:
             self._card.copy(words.address, self._result, self._output_bytes)
             self._card.finish()
-            mend(left, right, words.words.view(self._recipe.scalar)[: self._elements].reshape(size, size).T, self._seed)
+            answer = _numbers(words.words, self._recipe)[: self._elements].reshape(size, size).T
+            mend(left, right, answer, self._seed)
             self._card.copy(self._reference, words.address, self._output_bytes)
             self._card.finish()
         finally:
             words.free()
+
+
+def _numbers(words: Words, recipe: Recipe) -> Answer:
+    return words.view(np.float64) if recipe.scalar is np.float64 else words.view(np.float32)
 
 
 def mend(left: Integers, right: Integers, answer: Answer, seed: int) -> int:

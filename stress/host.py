@@ -61,6 +61,7 @@ class HostBackend:
 
     def __init__(self, medium: Medium) -> None:
         self._medium = medium
+        self.memory_scale = medium.memory_scale
         self._sms = medium.properties().sm_count
         self._passes = 0
 
@@ -192,8 +193,7 @@ class HostMatrices:
         self._unit = _UNIT[dtype]
         self._sms = medium.properties().sm_count
         self._runs = 0
-        inputs = [_operand(dtype, fills.operand_seed(seed, side), exact=exact) for side in (0, 1)]
-        self._right_product = inputs[0] @ inputs[1]
+        self._right_product = _right_product(dtype, seed, exact=exact)
         self._reference = self._right_product.copy() if exact else self._multiply()
 
     def run(self, runs: int, *, check: bool) -> Product:
@@ -254,16 +254,21 @@ class _Found:
             self.wrong.append(WrongWord(first + int(place), int(expected[place]), int(loaded[place]), sm))
 
 
-def _operand(dtype: DType, seed: int, *, exact: bool) -> Numbers:
-    """A corner of one operand, in the type that it is summed in."""
+def _right_product(dtype: DType, seed: int, *, exact: bool) -> Numbers:
+    """The corner of the product, summed in FP64 for FP64 and in FP32 for every other type."""
+    left, right = (_operand(dtype, fills.operand_seed(seed, side), exact=exact) for side in (0, 1))
+    return left @ right if dtype is DType.FP64 else left.astype(np.float32) @ right.astype(np.float32)
+
+
+def _operand(dtype: DType, seed: int, *, exact: bool) -> NDArray[np.float64]:
+    """A corner of one operand, its values rounded to the type."""
     count = REAL_SIZE * REAL_SIZE
     bits = (
         fills.integer_bits(dtype, fills.integers(count, seed, fills.exact_bound(REAL_SIZE)))
         if exact
         else fills.full_bits(dtype, count, seed)
     )
-    summed = np.float64 if dtype is DType.FP64 else np.float32
-    return fills.values(dtype, bits).astype(summed).reshape(REAL_SIZE, REAL_SIZE)
+    return fills.values(dtype, bits).reshape(REAL_SIZE, REAL_SIZE)
 
 
 def _as_tiles(product: Numbers) -> Numbers:

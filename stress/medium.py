@@ -33,6 +33,9 @@ class Work:
 class Medium(Protocol):
     """Memory below a fault layer, arithmetic per SM, and a clock that only `spend` moves."""
 
+    memory_scale: float
+    """Bytes of the model's memory that each byte of the simulated window stands for."""
+
     def properties(self) -> Properties:
         """The card as its compute driver would describe it."""
 

@@ -1,10 +1,11 @@
 """What a probe declares, and the bench that it is handed: these two are all that a probe needs to know of the house."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Protocol
 
-from gpucert.reading import Reading
+from gpucert.reading import Absence, Absent, Reading, number
 from gpucert.record import Counters, Identity, Mismatch, Sample, Settings
 from gpucert.stress.backend import Backend
 from gpucert.units import Unit
@@ -96,3 +97,13 @@ class Probe:
     run: Callable[[Bench], None]
     loads_card: bool = True
     """False for probes that only read: they run without a compute library."""
+
+
+def mean(samples: Sequence[Sample], channel: str) -> Reading[float]:
+    """Mean of one channel over the samples that have it; where none has, the reason that the last one gives."""
+    readings: list[Reading[float]] = [getattr(sample, channel) for sample in samples]
+    values = [value for value in map(number, readings) if value is not None]
+    if values:
+        return fmean(values)
+    absent = [one for one in readings if isinstance(one, Absent)]
+    return absent[-1] if absent else Absent(Absence.UNKNOWN, "no sample was taken")

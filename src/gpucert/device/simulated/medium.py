@@ -54,6 +54,7 @@ class VirtualMedium:
     ) -> None:
         self._scenario = scenario
         self._silicon = silicon(scenario)
+        self.memory_scale = self._silicon.window_scale
         self._memory = CardMemory(scenario, self._silicon, memory)
         self._arithmetic = Arithmetic(scenario)
         self._advance = advance

@@ -1,0 +1,73 @@
+"""Memory scan: every word that can be had is written and compared in several patterns, and coverage is proven.
+
+Peers test a few percent of a large card through a truncated size, or never count an error. This one counts what it
+compared, sums what it loaded, and plants faults of its own first: a scan that misses one of those proves nothing.
+"""
+
+from gpucert.probes.bench import Bench, Measure, Probe
+from gpucert.reading import Absence, Absent
+from gpucert.record import Mismatch
+from gpucert.stress.backend import WORD_BYTES
+from gpucert.stress.memory_scan import PROFILES, Located, scan
+from gpucert.units import Unit
+
+KINDS = ("alias", "hard", "soft", "transient", "path")
+
+
+def run(bench: Bench) -> None:
+    """Scan with the profile of the plan's step and put every wrong word that was looked into on the record."""
+    profile = PROFILES[str(bench.options.get("profile", "standard"))]
+    done = scan(bench.backend, profile, bench.seed, bench.time_left, bench.progress)
+    for located in done.located:
+        bench.mismatch(_mismatch(located))
+    bench.measure("coverage", done.coverage_percent)
+    bench.measure("words_expected", done.words_expected)
+    bench.measure("words_compared", done.words_compared)
+    bench.measure("wrong_words", done.wrong_words)
+    bench.measure("wrong_bits", done.wrong_bits)
+    for kind in KINDS:
+        bench.measure(f"{kind}_words", done.of_kind(kind))
+    bench.measure("self_test_planted", done.planted)
+    bench.measure("self_test_found", done.found)
+    bench.measure("rounds", done.rounds)
+    bench.measure("sweep_rate", done.swept_bytes * bench.backend.memory_scale / done.sweep_seconds / 1e9)
+    bound = done.error_bound
+    bench.measure("error_bound", Absent(Absence.UNKNOWN, "errors were found") if bound is None else bound)
+
+
+def _mismatch(located: Located) -> Mismatch:
+    return Mismatch(
+        phase=located.phase,
+        offset=located.word * WORD_BYTES,
+        expected=f"{located.expected:016x}",
+        actual=f"{located.actual:016x}",
+        flips=(located.expected ^ located.actual).bit_count(),
+        kind=located.kind,
+        owner=None if located.owner is None else located.owner * WORD_BYTES,
+        reader_sm=located.sm,
+        at_s=located.at_s,
+    )
+
+
+PROBE = Probe(
+    name="memory_scan",
+    summary="every word of memory written and compared, with proof of coverage",
+    measures=(
+        Measure("coverage", Unit.PERCENT, "share of the card's memory that was tested"),
+        Measure("words_expected", Unit.COUNT, "64-bit compares that the plan asks for"),
+        Measure("words_compared", Unit.COUNT, "64-bit compares that are proven by count and sum"),
+        Measure("wrong_words", Unit.COUNT, "compares that failed"),
+        Measure("wrong_bits", Unit.COUNT, "wrong bits in them"),
+        Measure("alias_words", Unit.COUNT, "wrong words that hold the data of another address"),
+        Measure("hard_words", Unit.COUNT, "wrong words that were wrong again after a rewrite"),
+        Measure("soft_words", Unit.COUNT, "wrong words that a rewrite cured"),
+        Measure("transient_words", Unit.COUNT, "wrong words that were right when read again"),
+        Measure("path_words", Unit.COUNT, "wrong words that follow the reading SM"),
+        Measure("self_test_planted", Unit.COUNT, "words damaged on purpose"),
+        Measure("self_test_found", Unit.COUNT, "of those, words that were found and told apart"),
+        Measure("rounds", Unit.COUNT, "complete rounds of all phases"),
+        Measure("sweep_rate", Unit.GBYTE_PER_SECOND, "rate of the comparing sweeps"),
+        Measure("error_bound", Unit.PER_BIT, "upper bound (95 %) of errors per bit read, 3/N"),
+    ),
+    run=run,
+)
