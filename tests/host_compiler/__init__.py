@@ -14,7 +14,7 @@ COMPILER = shutil.which("g++") or shutil.which("c++")
 HERE = Path(__file__).parent
 ALL_ONES = (1 << 64) - 1
 
-_CALL = 'extern "C" void call_{name}(u64 blocks, const u64 *arguments) {{ host::launch({name}, blocks, arguments); }}\n'
+_CALL = 'extern "C" void call_{name}(u64 blocks, const u64 *arguments) {{ host::launch<{name}>(blocks, arguments); }}\n'
 
 
 class HostKernels:
@@ -27,7 +27,7 @@ class HostKernels:
         source.write_text(self._for_host(kernels.source(name)) + calls, encoding="utf-8")
         options = [option for option in kernels.OPTIONS if not option.startswith("-std")]
         strict = ["-ffp-contract=off", "-fno-strict-aliasing", "-Wall", "-Wno-unused-function", "-Wno-unknown-pragmas"]
-        command = [str(COMPILER), "-std=c++20", "-O2", "-shared", "-fPIC", "-pthread", *strict, *options]
+        command = [str(COMPILER), "-std=c++20", "-O2", "-shared", "-fPIC", *strict, *options]
         done = subprocess.run([*command, str(source), "-o", str(library)], capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         assert done.stderr == ""

@@ -1,16 +1,13 @@
-// The functions of stress/device.cuh for the host's compiler: threads for threads, a barrier for a barrier, and faults.
+// The functions of stress/device.cuh for the host's compiler: fibers for threads, a barrier for a barrier, and faults.
 //
-// Put in place of the real file, so that every kernel runs as ordinary C++. Blocks run one after another; the threads
-// of a block run together, each as a thread of the host, because kernels share memory between barriers.
-#include <atomic>
-#include <barrier>
+// Put in place of the real file, so that every kernel runs as ordinary C++. Blocks run one after another; each thread of
+// a block is a fiber that runs until its next barrier before the next thread does. That is one order among those that a
+// card may take, always the same, and the one in which a missing barrier reads what is not there yet.
+#include <ucontext.h>
+
 #include <bit>
 #include <cmath>
-#include <cstdint>
-#include <cstring>
 #include <map>
-#include <memory>
-#include <thread>
 #include <utility>
 #include <vector>
 
@@ -37,10 +34,46 @@ inline std::map<u64, Fault> faults;  // by address of the word
 inline u64 wrong_sm = ~0ull;         // the SM whose arithmetic is wrong, in bit 3 of every product
 inline u64 sm_count = 1;
 inline u64 blocks_in_grid = 1;
-inline std::unique_ptr<std::barrier<>> block_meets;
-inline std::vector<std::unique_ptr<std::barrier<>>> warp_meets;
-inline thread_local u32 thread = 0;
-inline thread_local u64 block = 0;
+inline u32 thread = 0;
+inline u64 block = 0;
+
+struct Fiber {
+    ucontext_t context;
+    std::vector<char> stack = std::vector<char>(1 << 16);
+    bool done = true;
+};
+
+inline std::vector<Fiber> fibers(THREADS);
+inline ucontext_t scheduler;
+inline void (*run_current)() = nullptr;
+
+inline void meet() { swapcontext(&fibers[thread].context, &scheduler); }
+
+inline void begin_fiber() {
+    run_current();
+    fibers[thread].done = true;
+}
+
+inline void start_fiber(Fiber &fiber) {
+    getcontext(&fiber.context);
+    fiber.context.uc_stack.ss_sp = fiber.stack.data();
+    fiber.context.uc_stack.ss_size = fiber.stack.size();
+    fiber.context.uc_link = &scheduler;
+    makecontext(&fiber.context, begin_fiber, 0);
+    fiber.done = false;
+}
+
+inline void run_block() {
+    for (Fiber &fiber : fibers) start_fiber(fiber);
+    for (bool busy = true; busy;) {
+        busy = false;
+        for (thread = 0; thread < THREADS; ++thread) {
+            if (fibers[thread].done) continue;
+            swapcontext(&scheduler, &fibers[thread].context);
+            busy = true;
+        }
+    }
+}
 
 inline u64 faulty(u64 address, u64 word) {
     const auto fault = faults.find(address);
@@ -59,27 +92,25 @@ Number disturbed(Number right) {
     return wrong() ? std::bit_cast<Number>(std::bit_cast<Word>(right) ^ Word(8)) : right;
 }
 
-template <class... Arguments, std::size_t... Index>
-void run_thread(void (*kernel)(Arguments...), const u64 *arguments, std::index_sequence<Index...>) {
+template <auto kernel, class... Arguments, std::size_t... Index>
+void run_thread(void (*)(Arguments...), const u64 *arguments, std::index_sequence<Index...>) {
     kernel(static_cast<Arguments>(arguments[Index])...);
 }
 
-template <class... Arguments>
-void launch(void (*kernel)(Arguments...), u64 blocks, const u64 *arguments) {
+template <auto kernel, class... Arguments>
+void run_grid(void (*type)(Arguments...), u64 blocks, const u64 *given) {
+    static const u64 *arguments;
+    arguments = given;
     blocks_in_grid = blocks;
-    for (u64 number = 0; number < blocks; ++number) {
-        block_meets = std::make_unique<std::barrier<>>(THREADS);
-        warp_meets.clear();
-        for (u32 warp = 0; warp < THREADS / 32; ++warp) warp_meets.push_back(std::make_unique<std::barrier<>>(32));
-        std::vector<std::thread> threads;
-        for (u32 index = 0; index < THREADS; ++index)
-            threads.emplace_back([=] {
-                thread = index;
-                block = number;
-                run_thread(kernel, arguments, std::index_sequence_for<Arguments...>{});
-            });
-        for (auto &each : threads) each.join();
-    }
+    run_current = [] {
+        run_thread<kernel>(static_cast<void (*)(Arguments...)>(kernel), arguments, std::index_sequence_for<Arguments...>{});
+    };
+    for (block = 0; block < blocks; ++block) run_block();
+}
+
+template <auto kernel>
+void launch(u64 blocks, const u64 *arguments) {
+    run_grid<kernel>(kernel, blocks, arguments);
 }
 
 }  // namespace host
@@ -101,7 +132,7 @@ extern "C" void set_sms(u64 count, u64 wrong) {
 DEVICE u32 thread_index() { return host::thread; }
 DEVICE u64 block_index() { return host::block; }
 DEVICE u64 block_count() { return host::blocks_in_grid; }
-DEVICE void block_barrier() { host::block_meets->arrive_and_wait(); }
+DEVICE void block_barrier() { host::meet(); }
 DEVICE u32 sm_id() { return u32(host::block % host::sm_count); }
 
 DEVICE u64 load_word(u64 address) { return host::faulty(address, *reinterpret_cast<volatile u64 *>(address)); }
@@ -114,8 +145,8 @@ DEVICE void store_pair(u64 address, Pair pair) {
     store_word(address + 8, pair.second);
 }
 DEVICE void report_word(u64 address, u64 word) { *reinterpret_cast<volatile u64 *>(address) = word; }
-DEVICE u64 draw_ticket(u64 address) { return std::atomic_ref<u64>(*reinterpret_cast<u64 *>(address)).fetch_add(1); }
-DEVICE u64 tickets_drawn(u64 address) { return std::atomic_ref<u64>(*reinterpret_cast<u64 *>(address)).load(); }
+DEVICE u64 draw_ticket(u64 address) { return (*reinterpret_cast<u64 *>(address))++; }
+DEVICE u64 tickets_drawn(u64 address) { return *reinterpret_cast<u64 *>(address); }
 
 DEVICE u32 multiply_high(u32 a, u32 b) { return host::disturbed<u32, u32>(u32((u64(a) * b) >> 32)); }
 DEVICE u32 ones(u32 word) { return u32(std::popcount(word)); }
@@ -145,13 +176,12 @@ DEVICE float half_value(u16 half) {
 }
 
 DEVICE void tensor_multiply_add(const u16 *left, const u16 *right, float *sum) {
-    auto &warp = *host::warp_meets[host::thread / 32];
-    warp.arrive_and_wait();
+    host::meet();
     if (host::thread % 32 == 0)
         for (int row = 0; row < 16; ++row)
             for (int column = 0; column < 16; ++column)
                 for (int k = 0; k < 16; ++k)
                     sum[row * 16 + column] +=
                         multiply(half_value(left[row * 16 + k]), half_value(right[column * 16 + k]));
-    warp.arrive_and_wait();
+    host::meet();
 }

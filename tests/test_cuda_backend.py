@@ -1,0 +1,309 @@
+"""The CUDA backend over a CuPy that is none: its bookkeeping, its verdicts on planted faults, its errors in words."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from gpucert.stress import backend as contract
+from gpucert.stress import cuda_card, cuda_matrices, kernels, patterns
+from gpucert.stress.backend import ArithmeticUnit, Backend, DType, Pattern, PatternKind, Region
+from gpucert.stress.cuda import CudaBackend, NoCudaError
+from tests import host_compiler
+from tests.host_compiler import HostKernels
+from tests.host_compiler.cupy import MIB, CUBLASError, CUDARuntimeError, FakeCuda
+
+pytestmark = pytest.mark.skipif(host_compiler.COMPILER is None, reason="no C++ compiler on this machine")
+
+BUS_ID = "00000000:65:00.0"
+OWN = Pattern(PatternKind.OWN, 11)
+SIZE = 64
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, HostKernels]:
+    return {name: HostKernels(name, tmp_path_factory.mktemp(name)) for name in kernels.ENTRIES}
+
+
+@pytest.fixture
+def fake(built: dict[str, HostKernels], monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeCuda]:
+    cuda = FakeCuda(built)
+    cuda.install(monkeypatch)
+    for made in built.values():
+        made.set_sms(cuda.sm_count)
+    yield cuda
+    for made in built.values():
+        made.repair()
+
+
+@pytest.fixture
+def gpu(fake: FakeCuda) -> CudaBackend:
+    return CudaBackend(BUS_ID)
+
+
+def test_it_is_a_backend(gpu: CudaBackend) -> None:
+    kept: Backend = gpu
+    assert (kept.name, kept.fills_time) == ("cuda", True)
+    properties = kept.properties()
+    assert (properties.name, properties.compute_capability, properties.sm_count) == ("Fake GPU", "9.0", 2)
+    assert (properties.bus_bits, properties.memory_clock_mhz, properties.total_bytes) == (5120, 1593.0, 12 * MIB)
+    versions = kept.versions()
+    assert (versions["cuda_driver"], versions["cuda_runtime"], versions["cublas"]) == ("13.1", "12.9", "13.2.3")
+    assert versions["kernels"] == kernels.version()
+
+
+def test_every_kernel_ran_before_memory_was_filled(gpu: CudaBackend, fake: FakeCuda) -> None:
+    assert {name for name, _, _ in fake.launched} == {
+        entry for entries in kernels.ENTRIES.values() for entry in entries
+    }
+    assert fake.products > 0
+
+
+def test_uuid_is_found_even_as_cupy_cuts_it(fake: FakeCuda) -> None:
+    assert cuda_card.find_device("GPU-01234567-89ab-00ef-0123-456789abcdef") == 1
+    with pytest.raises(NoCudaError, match="0 cards"):
+        cuda_card.find_device("GPU-11234567-89ab-00ef-0123-456789abcdef")
+    with pytest.raises(NoCudaError, match="no UUID"):
+        cuda_card.find_device("GPU-0")
+
+
+def test_chunks_are_numbered_as_one_memory_and_leave_the_headroom(gpu: CudaBackend, fake: FakeCuda) -> None:
+    regions = gpu.reserve(3 * MIB)
+    assert 3 * MIB <= fake.left < 5 * MIB
+    first = 0
+    for region in regions:
+        assert region.first_word == first
+        first += region.words
+    gpu.release(regions)
+    assert fake.left > 11 * MIB
+
+
+def test_write_then_verify_counts_every_word(gpu: CudaBackend) -> None:
+    region = gpu.reserve(9 * MIB)[0]
+    assert gpu.write(region, OWN).words == region.words
+    sweep = gpu.verify(region, OWN, Pattern(PatternKind.RANDOM, 5, inverted=True))
+    assert (sweep.words, sweep.bad_words, sweep.first_wrong) == (region.words, 0, ())
+    assert sweep.total == int(patterns.words(OWN, region.first_word, region.words).sum())
+    again = gpu.verify(region, Pattern(PatternKind.RANDOM, 5, inverted=True))
+    assert (again.bad_words, again.words) == (0, region.words)
+
+
+def test_what_is_poked_is_found_where_it_is(gpu: CudaBackend) -> None:
+    regions = gpu.reserve(7 * MIB)
+    second = regions[1]
+    gpu.write(second, OWN)
+    word = second.first_word + 12_345
+    right = patterns.word(OWN, word)
+    gpu.poke(second, word, right ^ 0b101)
+    sweep = gpu.verify(second, OWN)
+    assert (sweep.bad_words, sweep.bad_bits) == (1, 2)
+    assert (sweep.first_wrong[0].word, sweep.first_wrong[0].expected) == (word, right)
+    assert gpu.peek(second, word) == right ^ 0b101
+    clean = gpu.verify(second, OWN, OWN), gpu.verify(second, OWN)
+    assert [each.bad_words for each in clean] == [1, 0]
+    assert clean[1].first_wrong == ()
+
+
+def test_a_part_of_a_chunk_is_a_region_too(gpu: CudaBackend) -> None:
+    chunk = gpu.reserve(9 * MIB)[0]
+    part = Region(chunk.handle, chunk.first_word + 1000, 5000)
+    gpu.write(chunk, OWN)
+    assert gpu.verify(part, OWN, Pattern(PatternKind.BACKGROUND, 0)).words == 5000
+    assert gpu.verify(chunk, OWN).bad_words == 5000
+    with pytest.raises(ValueError, match="leave their chunk"):
+        gpu.verify(Region(chunk.handle, chunk.words - 2, 4), OWN)
+    with pytest.raises(ValueError, match="even"):
+        gpu.verify(Region(chunk.handle, 1, 4), OWN)
+    with pytest.raises(ValueError, match="not in the chunk"):
+        gpu.poke(chunk, chunk.words, 0)
+
+
+def test_a_flush_streams_four_times_the_l2_elsewhere(gpu: CudaBackend, fake: FakeCuda) -> None:
+    region = gpu.reserve(7 * MIB)[0]
+    gpu.write(region, OWN)
+    fake.launched.clear()
+    gpu.verify(region, OWN)
+    assert [name for name, _, _ in fake.launched] == ["memory_verify"]
+    gpu.flush()
+    gpu.verify(region, OWN)
+    assert [name for name, _, _ in fake.launched][1:] == ["stream_read", "memory_verify"]
+
+
+def test_stuck_cell_below_the_loads_is_seen_by_verify_and_peek(gpu: CudaBackend, fake: FakeCuda) -> None:
+    region = gpu.reserve(9 * MIB)[0]
+    fake.built["memory_scan"].plant(region.handle + 8 * 77, set_bits=1 << 40, keep=(1 << 64) - 1)
+    zeros = Pattern(PatternKind.BACKGROUND, 8)
+    gpu.write(region, zeros)
+    assert gpu.verify(region, zeros).first_wrong[0].actual == 1 << 40
+    assert gpu.peek(region, region.first_word + 77) == 1 << 40
+
+
+def test_touches_move_and_time(gpu: CudaBackend, fake: FakeCuda) -> None:
+    regions = gpu.reserve(7 * MIB)
+    for kind in ("read", "write", "copy"):
+        fake.launched.clear()
+        assert gpu.touch(regions, kind, 3) > 0
+        assert fake.launched == [(f"stream_{kind}", 16, 0)] * (3 * len(regions))
+    with pytest.raises(ValueError, match="kind"):
+        gpu.touch(regions, "erase", 1)
+
+
+@pytest.mark.parametrize("dtype", list(DType))
+@pytest.mark.parametrize("exact", [True, False])
+def test_healthy_products_are_right_in_every_type(gpu: CudaBackend, dtype: DType, exact: bool) -> None:
+    matrices = gpu.matrices(dtype, SIZE, 3, exact=exact)
+    product = matrices.run(5, check=True)
+    assert (product.runs, product.compared, product.wrong) == (5, 5 * SIZE * SIZE, 0)
+    assert product.flop == 2.0 * SIZE**3 * 5
+    assert matrices.run(2, check=False).compared == 0
+    matrices.free()
+
+
+def test_one_wrong_element_of_one_run_is_found(gpu: CudaBackend, fake: FakeCuda) -> None:
+    matrices = gpu.matrices(DType.BF16, SIZE, 3, exact=True)
+    fake.wrong_products[fake.products + 2] = 130
+    product = matrices.run(5, check=True)
+    assert (product.wrong, [wrong.word for wrong in product.first_wrong]) == (1, [130])
+
+
+def test_a_reference_that_the_card_made_wrong_is_mended_on_the_host(gpu: CudaBackend, fake: FakeCuda) -> None:
+    fake.wrong_products = dict.fromkeys(range(fake.products, fake.products + 100), 7)
+    exact = gpu.matrices(DType.FP32, SIZE, 3, exact=True)
+    assert exact.run(3, check=True).wrong == 3
+    trusting = gpu.matrices(DType.FP32, SIZE, 3, exact=False)
+    assert trusting.run(3, check=True).wrong == 0
+
+
+def test_slow_types_are_multiplied_in_panels_with_the_same_answer(
+    gpu: CudaBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cuda_matrices, "_PROBE_COLUMNS", 24)
+    monkeypatch.setattr(cuda_matrices, "_LONGEST_LAUNCH_SECONDS", 1e-9)
+    assert gpu.matrices(DType.FP64, SIZE, 3, exact=True).run(2, check=True).wrong == 0
+
+
+def test_bf16_before_ampere_is_not_offered(fake: FakeCuda) -> None:
+    fake.capability = (7, 5)
+    with pytest.raises(contract.UnitNotOfferedError):
+        CudaBackend(BUS_ID).matrices(DType.BF16, SIZE, 1, exact=True)
+
+
+def test_pascal_has_no_tensor_answers_and_never_compiles_them(fake: FakeCuda) -> None:
+    fake.capability = (6, 0)
+    gpu = CudaBackend(BUS_ID)
+    assert "answers_tensor" not in {name for name, _, _ in fake.launched}
+    with pytest.raises(contract.UnitNotOfferedError):
+        gpu.answers(ArithmeticUnit.TENSOR, 1, 1)
+
+
+@pytest.mark.parametrize("unit", list(ArithmeticUnit))
+def test_every_sm_answers_and_the_wrong_one_is_named(
+    gpu: CudaBackend, fake: FakeCuda, unit: ArithmeticUnit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gpucert.stress.answers.STEPS", 64)
+    made = fake.built["sm_answers_tensor" if unit is ArithmeticUnit.TENSOR else "sm_answers"]
+    steps = 64
+    right = contract.Answer(0, unit, 2, 0), contract.Answer(1, unit, 2, 0)
+    monkeypatch.setattr("gpucert.stress.answers.signatures", _with_steps(steps))
+    assert gpu.answers(unit, 2, 9) == right
+    made.set_sms(2, wrong=1)
+    given = gpu.answers(unit, 2, 9)
+    if unit is ArithmeticUnit.SFU:  # one against one is no majority, so neither is believed
+        assert [answer.wrong for answer in given] == [2, 2]
+    else:
+        assert [answer.wrong for answer in given] == [0, 2]
+    assert fake.launched[-1][2] == 99_000 - 1000
+
+
+def _with_steps(steps: int):  # type: ignore[no-untyped-def]
+    from gpucert.stress import answers
+
+    whole = answers.signatures
+    return lambda unit, seed: whole(unit, seed, steps)
+
+
+def test_sms_that_are_never_reached_give_no_answer(
+    gpu: CudaBackend, fake: FakeCuda, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gpucert.stress.answers.STEPS", 0)
+    fake.built["sm_answers"].set_sms(1)
+    fake.launched.clear()
+    given = gpu.answers(ArithmeticUnit.INT32, 1, 9)
+    assert [answer.sm for answer in given] == [0]
+    assert 1 < len(fake.launched) < 100
+
+
+def test_copies_are_verified_both_ways(gpu: CudaBackend, fake: FakeCuda, monkeypatch: pytest.MonkeyPatch) -> None:
+    for direction in ("to_card", "to_host"):
+        copied = gpu.copy(MIB, direction, 4)
+        assert (copied.bytes, copied.wrong) == (MIB, 0)
+        assert copied.seconds > 0
+    monkeypatch.setattr(cuda_card.CudaCard, "copy", lambda *_: None)
+    assert [gpu.copy(MIB, direction, 4).wrong for direction in ("to_card", "to_host")] == [MIB // 8, MIB // 8]
+    with pytest.raises(ValueError, match="direction"):
+        gpu.copy(MIB, "sideways", 4)
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        (2, contract.OutOfMemoryError),
+        (46, contract.DeviceLostError),
+        (214, contract.UncorrectableEccError),
+        (700, contract.IllegalAddressError),
+        (702, contract.LaunchFailedError),
+        (719, contract.LaunchFailedError),
+        (999, contract.DeviceLostError),
+    ],
+)
+def test_a_dead_context_is_told_in_words(
+    gpu: CudaBackend, fake: FakeCuda, status: int, expected: type[Exception]
+) -> None:
+    region = gpu.reserve(9 * MIB)[0]
+    fake.stuck = status
+    with pytest.raises(expected, match=str(status)):
+        gpu.verify(region, OWN)
+
+
+def test_a_station_without_cuda_is_not_a_broken_card(fake: FakeCuda) -> None:
+    fake.stuck = 35
+    with pytest.raises(NoCudaError, match="driver"):
+        CudaBackend(BUS_ID)
+    with pytest.raises(NoCudaError):
+        CudaBackend("00000000:66:00.0")
+
+
+def test_other_errors_keep_their_own_name() -> None:
+    plain, invalid = RuntimeError("ours"), CUDARuntimeError(1)
+    assert cuda_card.named(plain, working=True) is plain
+    assert cuda_card.named(invalid, working=True) is invalid
+    assert isinstance(cuda_card.named(CUBLASError(3), working=True), contract.OutOfMemoryError)
+    assert isinstance(cuda_card.named(CUBLASError(15), working=True), NoCudaError)
+    assert isinstance(cuda_card.named(CUBLASError(13), working=True), contract.LaunchFailedError)
+
+
+def test_the_environment_is_scrubbed_of_what_changes_arithmetic() -> None:
+    environment = {
+        "CUPY_TF32": "1",
+        "NVIDIA_TF32_OVERRIDE": "1",
+        "CUPY_ACCELERATORS": "cub",
+        "CUBLAS_EMULATE_SINGLE_PRECISION": "1",
+        "CUBLAS_EMULATION_STRATEGY": "eager",
+        "CUBLAS_WORKSPACE_CONFIG": ":0:0",
+        "HOME": "/home/x",
+    }
+    cuda_card.scrub_environment(environment)
+    assert environment == {
+        "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
+        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
+        "HOME": "/home/x",
+    }
+
+
+def test_mend_repairs_rows_and_only_those() -> None:
+    left, right = (cuda_matrices.whole_numbers(32, seed, 5) for seed in (1, 2))
+    true = left.astype(np.float32) @ right.astype(np.float32)
+    answer = true.copy()
+    answer[3, 4], answer[9, :] = np.nan, 0
+    assert cuda_matrices.mend(left, right, answer, 1) == 2
+    assert np.array_equal(answer, true)
