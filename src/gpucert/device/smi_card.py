@@ -1,0 +1,388 @@
+"""One card of a capture: which label of which driver holds which reading, from drivers 384 to 610.
+
+Paths are labels of the text in lower case with underscores, or tags of the XML, whichever spelling a file has; newer
+drivers come first. Sections: identity, settings, counters, what the card is doing, processes.
+"""
+
+import re
+from collections.abc import Iterable
+
+from gpucert.device import bounds, bus_id
+from gpucert.device.gpu import EventReason
+from gpucert.device.smi_document import Card
+from gpucert.device.smi_words import NOT_STATED, Answers, absence, count, flag, quantity, total, unclear
+from gpucert.reading import Absence, Absent, Reading
+from gpucert.record import Counters, Identity, Process, Sample, Settings
+
+# --- identity
+
+
+def driver(head: Answers) -> Reading[str]:
+    """From 610 on, the driver version carries a notice in brackets and the KMD version is the one to use."""
+    said = head.say("kmd_version", "driver_version")
+    if isinstance(said, Absent):
+        return said
+    version = re.match(r"\d+\.\d+(\.\d+)?(?=\s|\[|$)", said)
+    return version[0] if version else unclear(said)
+
+
+def identity(card: Card, driver_version: Reading[str]) -> Identity:
+    """Who the card says it is. A capture tells neither compute capability nor cores nor bus width."""
+    say = card.answers.say
+    device, _ = _pci_pair(say("pci/device_id", "pci/pci_device_id"))
+    subdevice, subvendor = _pci_pair(say("pci/sub_system_id", "pci/pci_sub_system_id"))
+    return Identity(
+        name=say("product_name"),
+        uuid=say("gpu_uuid", "uuid"),
+        pdi=say("gpu_pdi", "pdi"),
+        serial=say("serial_number", "serial"),
+        board_part_number=_board_part_number(card.answers),
+        vbios=say("vbios_version"),
+        inforom_image=say("inforom_version/image_version", "inforom_version/img_version"),
+        bus_id=_bus_id(card),
+        pci_device=device,
+        pci_subvendor=subvendor,
+        pci_subdevice=subdevice,
+        compute_capability=NOT_STATED,
+        cuda_cores=NOT_STATED,
+        memory_mib=count(say("fb_memory_usage/total"), "total memory", unit="MiB", bounds=bounds.MEMORY_MIB),
+        bus_bits=NOT_STATED,
+        max_sm_clock_mhz=_max_clock(say("max_clocks/sm", "max_clocks/sm_clock")),
+        max_memory_clock_mhz=_max_clock(say("max_clocks/memory", "max_clocks/mem_clock")),
+        driver=driver_version,
+    )
+
+
+def _board_part_number(answers: Answers) -> Reading[str]:
+    """Drivers before 510 printed it under the label that now holds the chip's own number (2330-885-A1)."""
+    if answers.has("board_part_number"):
+        return answers.say("board_part_number")
+    said = answers.say("gpu_part_number")
+    return said if isinstance(said, Absent) or re.match(r"\d{3}-", said) else NOT_STATED
+
+
+def _max_clock(said: Reading[str]) -> Reading[int]:
+    return count(said, "maximum clock", unit="MHz", bounds=bounds.MAX_MEGAHERTZ)
+
+
+def _bus_id(card: Card) -> Reading[str]:
+    said = card.answers.say("pci/bus_id", "pci/pci_bus_id")
+    spelled = card.bus_id if isinstance(said, Absent) else said
+    return bus_id.normal(spelled) or unclear(spelled)
+
+
+def _pci_pair(said: Reading[str]) -> tuple[Reading[str], Reading[str]]:
+    """`0x233010DE` is device 2330 of vendor 10de; a subsystem is written in the same order."""
+    if isinstance(said, Absent):
+        return said, said
+    match = re.fullmatch(r"(?:0x)?([0-9A-Fa-f]{4})([0-9A-Fa-f]{4})", said.strip())
+    return (match[1].lower(), match[2].lower()) if match else (unclear(said), unclear(said))
+
+
+# --- settings
+
+_POWER = ("gpu_power_readings", "power_readings")
+_CEILING = "gpu_power_readings/gpu_ceiling_power_limit"  # 610 and newer
+
+
+def settings(answers: Answers) -> Settings:
+    """Its modes and limits. Cards that state limits as margins (T.Limit) have no absolute ones."""
+    say = answers.say
+    return Settings(
+        ecc=flag(say("ecc_mode/current", "ecc_mode/current_ecc")),
+        ecc_pending=flag(say("ecc_mode/pending", "ecc_mode/pending_ecc")),
+        mig=flag(say("mig_mode/current", "mig_mode/current_mig")),
+        mig_pending=flag(say("mig_mode/pending", "mig_mode/pending_mig")),
+        persistence=flag(say("persistence_mode")),
+        virtualization=_lower(say("gpu_virtualization_mode/virtualization_mode")),
+        power_limit_w=_limit(answers, "current_power_limit", "enforced_power_limit"),
+        power_default_w=_limit(answers, "default_power_limit"),
+        power_min_w=_limit(answers, "min_power_limit"),
+        power_max_w=_limit(answers, "max_power_limit"),
+        slowdown_c=_degrees(say("temperature/gpu_slowdown_temp", "temperature/gpu_temp_slow_threshold")),
+        shutdown_c=_degrees(say("temperature/gpu_shutdown_temp", "temperature/gpu_temp_max_threshold")),
+        max_operating_c=_degrees(say("temperature/gpu_max_operating_temp", "temperature/gpu_temp_max_gpu_threshold")),
+        margin_c=_margin(answers),
+        fans=NOT_STATED,
+        pcie_gen_max=_generation(
+            say(f"{_TEXT_LINK}/pcie_generation/device_max", f"{_XML_LINK}/pcie_gen/max_device_link_gen")
+        ),
+        pcie_width_max=_width(say(f"{_TEXT_LINK}/link_width/max", f"{_XML_LINK}/link_widths/max_link_width")),
+    )
+
+
+_TEXT_LINK = "pci/gpu_link_info"
+_XML_LINK = "pci/pci_gpu_link_info"
+
+
+def _lower(said: Reading[str]) -> Reading[str]:
+    return said if isinstance(said, Absent) else said.strip().lower()
+
+
+def _limit(answers: Answers, *labels: str) -> Reading[float]:
+    paths = (f"{section}/{label}" for section in (_CEILING, *_POWER) for label in labels)
+    return quantity(answers.say(*paths), "W", bounds.POWER_LIMIT_WATTS, "power limit")
+
+
+def _degrees(said: Reading[str]) -> Reading[float]:
+    return quantity(said, "C", bounds.CELSIUS, "temperature")
+
+
+def _margin(answers: Answers) -> Reading[float]:
+    labels = ("gpu_t_limit_temp", "gpu_current_t_limit_temp", "gpu_temp_tlimit")
+    said = answers.say(*(f"temperature/{label}" for label in labels))
+    return quantity(said, "C", bounds.MARGIN_CELSIUS, "temperature margin")
+
+
+def _generation(said: Reading[str]) -> Reading[int]:
+    return count(said, "PCIe generation", bounds=bounds.PCIE_GENERATION)
+
+
+def _width(said: Reading[str]) -> Reading[int]:
+    return count(said, "PCIe width", unit="x", bounds=bounds.PCIE_WIDTH)
+
+
+# --- counters
+
+
+def counters(answers: Answers) -> Counters:
+    """Its counters; that no warning of the InfoROM was printed proves nothing about it."""
+    say = answers.say
+    rows = "remapped_rows"
+    return Counters(
+        ecc_corrected_volatile=_ecc(answers, "volatile", _CORRECTED),
+        ecc_uncorrected_volatile=_ecc(answers, "volatile", _UNCORRECTED),
+        ecc_corrected_aggregate=_ecc(answers, "aggregate", _CORRECTED),
+        ecc_uncorrected_aggregate=_ecc(answers, "aggregate", _UNCORRECTED),
+        sram_uncorrected_aggregate=_ecc_part(answers, "aggregate", _SRAM_UNCORRECTED),
+        sram_threshold_exceeded=flag(say("ecc_errors/aggregate/sram_threshold_exceeded")),
+        remapped_correctable=count(say(f"{rows}/correctable_error", f"{rows}/remapped_row_corr"), "remapped rows"),
+        remapped_uncorrectable=count(say(f"{rows}/uncorrectable_error", f"{rows}/remapped_row_unc"), "remapped rows"),
+        remap_pending=flag(say(f"{rows}/pending", f"{rows}/remapped_row_pending")),
+        remap_failure=flag(say(f"{rows}/remapping_failure_occurred", f"{rows}/remapped_row_failure")),
+        remap_banks=_banks(answers),
+        retired_sbe=_retired(answers, "single_bit_ecc", "multiple_single_bit_retirement"),
+        retired_dbe=_retired(answers, "double_bit_ecc", "double_bit_retirement"),
+        retired_pending=_retirement_pending(answers),
+        repair_pending=_repair_pending(answers),
+        memory_unrepairable=flag(say("ecc_errors/unrepairable_memory")),
+        inforom_valid=NOT_STATED,
+        recovery_action=_recovery(answers),
+        pcie_replays=count(say("pci/replays_since_reset", "pci/replay_counter"), "PCIe replays"),
+        nvlinks_up=NOT_STATED,
+        nvlink_errors=NOT_STATED,
+        throttle_thermal_ns=_throttle(answers, _THERMAL_COUNTERS),
+        throttle_power_brake_ns=_throttle(answers, _BRAKE_COUNTERS),
+        energy_mj=NOT_STATED,
+    )
+
+
+_Part = tuple[tuple[str, ...], ...]
+"""Spellings of one number: each is a set of labels whose counts are added up."""
+
+_SRAM_CORRECTED: _Part = (("sram_correctable",),)
+_SRAM_UNCORRECTED: _Part = (
+    ("sram_uncorrectable",),
+    ("sram_uncorrectable_parity", "sram_uncorrectable_sec_ded"),
+    ("sram_uncorrectable_parity", "sram_uncorrectable_secded"),
+)
+_CORRECTED: tuple[str, tuple[_Part, ...]] = ("single_bit", (_SRAM_CORRECTED, (("dram_correctable",),)))
+_UNCORRECTED: tuple[str, tuple[_Part, ...]] = ("double_bit", (_SRAM_UNCORRECTED, (("dram_uncorrectable",),)))
+
+
+def _ecc(answers: Answers, life: str, kind: tuple[str, tuple[_Part, ...]]) -> Reading[int]:
+    """Until Turing's drivers one total of single or double bits; since then SRAM and DRAM, both needed for a total."""
+    bits, parts = kind
+    old = f"ecc_errors/{life}/{bits}/total"
+    if answers.has(old):
+        return count(answers.say(old), "ECC errors")
+    return total(_ecc_part(answers, life, part) for part in parts)
+
+
+def _ecc_part(answers: Answers, life: str, part: _Part) -> Reading[int]:
+    section = f"ecc_errors/{life}"
+    spelling = next((s for s in part if all(answers.has(f"{section}/{label}") for label in s)), part[0])
+    return total(count(answers.say(f"{section}/{label}"), "ECC errors") for label in spelling)
+
+
+def _banks(answers: Answers) -> Reading[tuple[int, int, int, int, int]]:
+    levels = ("max", "high", "partial", "low", "none")
+    rows = "remapped_rows"
+    said = (
+        answers.say(
+            f"{rows}/bank_remap_availability_histogram/{level}",
+            f"{rows}/row_remapper_histogram/row_remapper_histogram_{level}",
+        )
+        for level in levels
+    )
+    counts = [count(text, "remap banks", unit="bank(s)", bounds=bounds.BANKS) for text in said]
+    absent = next((item for item in counts if isinstance(item, Absent)), None)
+    if absent is not None:
+        return absent
+    first, second, third, fourth, fifth = (item for item in counts if not isinstance(item, Absent))
+    return first, second, third, fourth, fifth
+
+
+def _retired(answers: Answers, text_label: str, xml_label: str) -> Reading[int]:
+    return count(
+        answers.say(f"retired_pages/{text_label}", f"retired_pages/{xml_label}/retired_count"), "retired pages"
+    )
+
+
+def _retirement_pending(answers: Answers) -> Reading[bool]:
+    """Newer XML states it twice, under the old name and the new one: one yes is enough."""
+    labels = ("pending_page_blacklist", "pending_retirement", "pending_blacklist", "pending")
+    stated = [flag(answers.say(f"retired_pages/{label}")) for label in labels if answers.has(f"retired_pages/{label}")]
+    if True in stated:
+        return True
+    return next(iter(stated), flag(answers.say("retired_pages/pending")))
+
+
+def _repair_pending(answers: Answers) -> Reading[bool]:
+    """A channel or a TPC: one yes is enough, and one no is not."""
+    channel, tpc = (flag(answers.say(f"ecc_errors/{part}_repair_pending")) for part in ("channel", "tpc"))
+    if channel is True or tpc is True:
+        return True
+    return channel if isinstance(channel, Absent) else tpc
+
+
+_RECOVERY = {
+    "none": 0,
+    "reset": 1,
+    "gpu reset": 1,
+    "reboot": 2,
+    "node reboot": 2,
+    "drain p2p": 3,
+    "drain and reset": 4,
+    "recover imex domain": 5,
+    "imex": 5,
+    "bus reset": 6,
+    "system reboot": 7,
+}
+"""nvidia-smi's words for NVML field 230."""
+
+
+def _recovery(answers: Answers) -> Reading[int]:
+    """The recovery action; drivers before 560 answer two questions about a reset instead."""
+    said = answers.say("gpu_recovery_action")
+    if not isinstance(said, Absent):
+        action = _RECOVERY.get(said.strip().lower())
+        return unclear(said) if action is None else action
+    if said != NOT_STATED:
+        return said
+    required = flag(answers.say("gpu_reset_status/reset_required"))
+    drain = flag(answers.say("gpu_reset_status/drain_and_reset_recommended"))
+    if required is True or drain is True:
+        return _RECOVERY["reset" if required is True else "drain and reset"]
+    return required if isinstance(required, Absent) else 0
+
+
+_THERMAL_COUNTERS = (
+    ("sw_thermal_slowdown", "clocks_event_reasons_counters_sw_therm_slowdown"),
+    ("hw_thermal_slowdown", "clocks_event_reasons_counters_hw_therm_slowdown"),
+)
+_BRAKE_COUNTERS = (("hw_power_braking", "clocks_event_reasons_counters_hw_power_brake"),)
+
+
+def _throttle(answers: Answers, labels: Iterable[tuple[str, str]]) -> Reading[int]:
+    """Microseconds since driver load, as nanoseconds."""
+    section = "clocks_event_reasons_counters"
+    micros = total(
+        count(answers.say(f"{section}/{text}", f"{section}/{xml}"), "throttle time", unit="us") for text, xml in labels
+    )
+    return micros if isinstance(micros, Absent) else micros * 1_000
+
+
+# --- what the card is doing now
+
+
+def sample(answers: Answers) -> Sample:
+    """What the card was doing when the document was written, at time 0."""
+    say = answers.say
+    return Sample(
+        at_s=0.0,
+        temperature_c=_degrees(say("temperature/gpu_current_temp", "temperature/gpu_temp")),
+        memory_temperature_c=_degrees(say("temperature/memory_current_temp", "temperature/memory_temp")),
+        hotspot_c=NOT_STATED,
+        power_w=_power(answers),
+        sm_clock_mhz=_clock(say("clocks/sm", "clocks/sm_clock")),
+        memory_clock_mhz=_clock(say("clocks/memory", "clocks/mem_clock")),
+        fan_percent=quantity(say("fan_speed"), "%", bounds.FAN_PERCENT, "fan speed"),
+        event_reasons=_event_reasons(answers),
+        pcie_gen=_generation(say(f"{_TEXT_LINK}/pcie_generation/current", f"{_XML_LINK}/pcie_gen/current_link_gen")),
+        pcie_width=_width(say(f"{_TEXT_LINK}/link_width/current", f"{_XML_LINK}/link_widths/current_link_width")),
+    )
+
+
+def _clock(said: Reading[str]) -> Reading[float]:
+    return quantity(said, "MHz", bounds.MEGAHERTZ, "clock")
+
+
+def _power(answers: Answers) -> Reading[float]:
+    """Instantaneous where it is stated, else whatever the driver calls the draw."""
+    labels = ("instantaneous_power_draw", "instant_power_draw", "power_draw", "average_power_draw")
+    said = answers.say(*(f"{section}/{label}" for label in labels for section in _POWER))
+    return quantity(said, "W", bounds.WATTS, "power draw")
+
+
+_REASONS = (
+    (EventReason.IDLE, "idle", "gpu_idle"),
+    (EventReason.APPLICATIONS_CLOCKS, "applications_clocks_setting", "applications_clocks_setting"),
+    (EventReason.SW_POWER_CAP, "sw_power_cap", "sw_power_cap"),
+    (EventReason.HW_SLOWDOWN, "hw_slowdown", "hw_slowdown"),
+    (EventReason.HW_THERMAL, "hw_slowdown/hw_thermal_slowdown", "hw_thermal_slowdown"),
+    (EventReason.HW_POWER_BRAKE, "hw_slowdown/hw_power_brake_slowdown", "hw_power_brake_slowdown"),
+    (EventReason.SYNC_BOOST, "sync_boost", "sync_boost"),
+    (EventReason.SW_THERMAL, "sw_thermal_slowdown", "sw_thermal_slowdown"),
+    (EventReason.DISPLAY_CLOCKS, "display_clock_setting", "display_clocks_setting"),
+)
+"""Bit, label in text, label in XML after its prefix."""
+
+
+def _event_reasons(answers: Answers) -> Reading[int]:
+    """The mask of active reasons. Reasons that the card or an old driver does not know are not active."""
+    mask, stated = EventReason(0), 0
+    for bit, text, xml in _REASONS:
+        active = flag(answers.say(*_reason_paths(text, xml)))
+        if active is True:
+            mask |= bit
+        if isinstance(active, bool):
+            stated += 1
+        elif active != NOT_STATED and active.absent is not Absence.NOT_SUPPORTED:
+            return active
+    return int(mask) if stated else flag(answers.say(*_reason_paths("hw_slowdown", "hw_slowdown")))
+
+
+def _reason_paths(text: str, xml: str) -> tuple[str, ...]:
+    new, old = "clocks_event_reasons", "clocks_throttle_reasons"  # renamed in driver 535
+    return (f"{new}/{text}", f"{old}/{text}", f"{new}/clocks_event_reason_{xml}", f"{old}/clocks_throttle_reason_{xml}")
+
+
+def processes(answers: Answers) -> Reading[tuple[Process, ...]]:
+    """The processes on the card; one without a readable memory keeps the reason."""
+    stated = answers.stated
+    pids = stated.get("processes/process_id") or stated.get("processes/process_info/pid") or []
+    memory = (
+        stated.get("processes/process_id/used_gpu_memory") or stated.get("processes/process_info/used_memory") or []
+    )
+    if not pids:
+        return _no_processes(answers)
+    if len(memory) != len(pids):
+        memory = [""] * len(pids)
+    pairs = [(count(pid, "process id"), _process_mib(mib)) for pid, mib in zip(pids, memory, strict=True)]
+    absent = next((pid for pid, _ in pairs if isinstance(pid, Absent)), None)
+    return absent or tuple(Process(pid, mib) for pid, mib in pairs if not isinstance(pid, Absent))
+
+
+def _process_mib(text: str) -> Reading[int]:
+    return absence(text) or count(text, "memory of a process", unit="MiB", bounds=bounds.PROCESS_MIB)
+
+
+def _no_processes(answers: Answers) -> Reading[tuple[Process, ...]]:
+    """`None`, or an empty XML element, is an empty list; anything else is the reason why there is no list."""
+    texts = answers.stated.get("processes")
+    if texts is None:
+        return NOT_STATED
+    if all(text.lower() in ("", "none") for text in texts):
+        return ()
+    return absence(texts[0]) or unclear(texts[0])
