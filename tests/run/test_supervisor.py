@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from gpucert import record as records
 from gpucert.device.gpu import NoDriverError, NoSuchGpuError
 from gpucert.outcome import StepStatus
 from gpucert.record import PlanRun

@@ -32,6 +32,8 @@ from gpucert.run.wire import (
 LEAVE_S = 1.0
 """A worker that has said its last words, or closed its line, is given this long to leave."""
 QUIET_S = 30.0
+START_S = 60.0
+"""A worker that has not even loaded its probe by then says nothing about the card: the station is overloaded."""
 MISMATCHES_JOURNALLED = 16
 """Wrong words that go to the journal at once, because a power cut must not erase them; the rest comes with the step."""
 
@@ -67,11 +69,14 @@ class Deadline:
         self._began = time.monotonic()
         self._late_s = 0.0 if virtual else 1.5 * seconds + 60
         self._overtime_s = 3 * seconds + 600
+        self._start = Patience(START_S)
         self._patience = Patience(silence_s if virtual else QUIET_S)
 
-    def passed(self, mark: object) -> Rule | None:
+    def passed(self, mark: object, *, started: bool) -> Rule | None:
         """The row of the table of deaths when it is time to end the worker."""
         elapsed = time.monotonic() - self._began
+        if not started:
+            return deaths.of_kind("no_start") if self._start.over(started) else None
         silent = self._patience.over(mark)
         if silent and elapsed > self._late_s:
             return deaths.of_kind("hang")
@@ -156,7 +161,8 @@ class Attempt:
                 else:
                     self._hear()
             self._interrupts.look()
-            overdue = self._deadline.passed((self._pulse.advances, self._pulse.works, self._words))
+            mark = (self._pulse.advances, self._pulse.works, self._words)
+            overdue = self._deadline.passed(mark, started=self._words > 0)
             if overdue is not None:
                 return overdue
         while self._open and any(key.fileobj is self._worker.channel for key, _ in selector.select(0)):

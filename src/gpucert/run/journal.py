@@ -282,7 +282,8 @@ class Journal:
                 os.ftruncate(self.fd, self._length)
             raise DiskError(self.path, error) from error
         self._length += len(line)
-        self.entries.append(entry)
+        # As it will be read back, so that the record of this run and of one that is resumed are alike to the last byte.
+        self.entries.append(_entry(len(self.entries), line, str(self.path)))
 
     def close(self) -> None:
         """Let go of the file and, when no child is left, of its lock."""
