@@ -15,7 +15,8 @@ from gpucert.catalogue import shelf
 from gpucert.catalogue.model import Model
 from gpucert.cli.console import ProblemError
 from gpucert.outcome import ExitCode
-from gpucert.record import Identity, Record, UnreadableRecordError
+from gpucert.record import Identity, PlanRun, Record, UnreadableRecordError
+from gpucert.run import journal
 from gpucert.store.ledger import Ledger, LedgerError, NewAttempt, NewJudgement, default_path, open_ledger
 from gpucert.verdict import policy as policies
 from gpucert.verdict.judge import judge
@@ -100,18 +101,35 @@ def load_policy(path: Path | None) -> Policy:
 
 def judge_file(path: Path, policy: Policy) -> Judged:
     """Judge a record by today's baseline and a policy. Raises ProblemError."""
-    try:
-        data = path.read_bytes()
-        record = records.decode(data, str(path))
-    except OSError as error:
-        raise ProblemError(f"{path}: {error.strerror}") from error
-    except UnreadableRecordError as error:
-        raise ProblemError(str(error)) from error
+    data, record = _read_record(path)
     model = match(record.card).model
     baseline = baselines.for_model(model) if model else None
     digest = hashlib.sha256(data).hexdigest()
     verdict = judge(record, record_sha256=digest, model=model, baseline=baseline, policy=policy)
     return Judged(record, digest, verdict, model, baseline)
+
+
+def judged_before(folder: CardFolder) -> Judged:
+    """The record of a folder with the verdict that lies beside it. Raises ProblemError where the two do not belong."""
+    verdict = read_verdict(folder.verdict)
+    data, record = _read_record(folder.record)
+    digest = hashlib.sha256(data).hexdigest()
+    if verdict.record_sha256 != digest:
+        raise ProblemError(
+            f"{folder.record}: was changed after it was judged; judge it again: gpucert judge {folder.path}"
+        )
+    model = match(record.card).model
+    return Judged(record, digest, verdict, model, baselines.for_model(model) if model else None)
+
+
+def _read_record(path: Path) -> tuple[bytes, Record]:
+    try:
+        data = path.read_bytes()
+        return data, records.decode(data, str(path))
+    except OSError as error:
+        raise ProblemError(f"{path}: {error.strerror}") from error
+    except UnreadableRecordError as error:
+        raise ProblemError(str(error)) from error
 
 
 def match(card: Identity) -> shelf.Match:
@@ -169,18 +187,24 @@ def open_store(path: Path | None) -> Ledger:
         raise ProblemError(str(error), ExitCode.INCOMPLETE) from error
 
 
-def begin_in_ledger(ledger: Ledger, folder: CardFolder, record: Record) -> int:
-    """The attempt that a record belongs to; added if the ledger does not know it yet. Raises ProblemError."""
-    card = record.card
+def began(ledger: Ledger, folder: CardFolder) -> None:
+    """Add the attempt that a folder's journal tells of, before anything else is known of it. Raises ProblemError."""
+    start = journal.parse((folder.path / journal.NAME).read_bytes(), str(folder.path / journal.NAME)).start
+    _begin(ledger, folder, start.card, start.plan.run, start.at, start.gpucert, simulated=start.simulated)
+
+
+def _begin(
+    ledger: Ledger, folder: CardFolder, card: Identity, plan: PlanRun, at: str, version: str, *, simulated: bool
+) -> int:
     attempt = NewAttempt(
         card_id=card.card_id,
         serial=_text(card.serial),
         name=str(card.name),
-        simulated=record.simulated,
-        plan=record.plan.name,
-        started_at=record.started_at,
+        simulated=simulated,
+        plan=plan.name,
+        started_at=at,
         folder=str(folder.path.resolve()),
-        gpucert=record.versions.get("gpucert", "unknown"),
+        gpucert=version,
     )
     try:
         return ledger.begin(attempt)
@@ -190,8 +214,9 @@ def begin_in_ledger(ledger: Ledger, folder: CardFolder, record: Record) -> int:
 
 def note_in_ledger(ledger: Ledger, folder: CardFolder, judged: Judged) -> tuple[int, str]:
     """Add a judgement to the ledger; the attempt's number and the date of the card's first. Raises ProblemError."""
-    attempt = begin_in_ledger(ledger, folder, judged.record)
-    verdict = judged.verdict
+    record, verdict = judged.record, judged.verdict
+    version = record.versions.get("gpucert", "unknown")
+    attempt = _begin(ledger, folder, record.card, record.plan, record.started_at, version, simulated=record.simulated)
     try:
         ledger.judged(
             attempt,

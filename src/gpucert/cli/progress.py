@@ -1,6 +1,7 @@
 """What a person sees while a card is tested: one line a step, and a live line with temperature and power."""
 
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -26,7 +27,8 @@ _SYMBOL = {
 class LiveProgress:
     """Shows a run on standard error; on a pipe only finished steps are printed, without a live line."""
 
-    def __init__(self) -> None:
+    def __init__(self, began: Callable[[], None]) -> None:
+        self._tell_began = began
         self._console = console(stderr=True)
         self._live: Status | None = None
         self._step = ""
@@ -50,7 +52,8 @@ class LiveProgress:
             self._live.stop()
 
     def run_started(self, identity: Identity, steps: tuple[Step, ...]) -> None:
-        """Name the card and the length of the plan."""
+        """Name the card and the length of the plan, once the journal knows of the run."""
+        self._tell_began()
         self._total = len(steps)
         minutes = sum(step.seconds for step in steps) / 60
         simulated = "  [bold]SIMULATED[/]" if identity.window_mib is not None else ""

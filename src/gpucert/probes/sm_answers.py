@@ -11,7 +11,7 @@ from gpucert.units import Unit
 
 REPEATS = 3
 """An SM is named after it was wrong in three answers or fewer repeats of a rarer fault."""
-ROUNDS = 4
+ROUNDS = 2
 """Rounds of new data for each unit; more where time is to be filled."""
 MOST_NAMED = 8
 

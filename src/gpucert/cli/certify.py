@@ -1,0 +1,83 @@
+"""`gpucert certify`: run, judge, repeat what is undecided, issue; the main job."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from gpucert.cli.targets import Wanted, target_options
+from gpucert.outcome import worst
+
+if TYPE_CHECKING:
+    from gpucert.cli.jobs import CardFolder, Judged
+    from gpucert.store.ledger import Ledger
+    from gpucert.verdict.policy import Policy
+
+
+@click.command(short_help="Test a card, judge it and write its certificate: the main job.")
+@target_options
+@click.option("--resume", type=click.Path(path_type=Path), metavar="FOLDER", help="Go on with an interrupted run.")
+@click.option("--policy", type=click.Path(path_type=Path, dir_okay=False), help="A policy of your own (then “custom”).")
+@click.option("--store", type=click.Path(path_type=Path, dir_okay=False), help="The ledger's file.")
+@click.option("--junit", type=click.Path(path_type=Path, dir_okay=False), help="Write a JUnit file as well.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")
+def command(
+    resume: Path | None,
+    policy: Path | None,
+    store: Path | None,
+    junit: Path | None,
+    *,
+    as_json: bool,
+    **target: object,
+) -> None:
+    """Test a card, judge it and write its certificate.
+
+    Clocks, limits and modes of the card are read and never changed. Ctrl-C ends cleanly; --resume goes on.
+
+    \b
+    Examples:
+      gpucert certify --simulate healthy-a100-sxm4-80gb
+      gpucert certify --gpu 0 --inlet-c 24
+      gpucert certify --all --plan burnin --hours 8 --out /srv/burnin --json
+    \b
+    Example: go on after a power cut
+      gpucert certify --resume gpucert-runs/2026-11-23T08-16-36Z
+    """
+    from gpucert.cli import jobs
+    from gpucert.cli.ending import show_verdict
+    from gpucert.cli.measuring import new, resumed
+    from gpucert.cli.summary import CardSummary, print_json
+
+    rules = jobs.load_policy(policy)
+    ledger = jobs.open_store(store)
+    wanted = Wanted(**target)  # type: ignore[arg-type]  # click hands over exactly these options
+    done: list[tuple[CardFolder, Judged]] = []
+    for job in resumed(resume) if resume else new(wanted):
+        folder, judged = _certify(job, rules, ledger)
+        show_verdict(judged.verdict, folder, stderr=as_json)
+        done.append((folder, judged))
+    if junit:
+        from gpucert.certificate.junit import junit as as_junit
+
+        jobs.write(junit, as_junit([(judged.record, judged.verdict) for _, judged in done]).encode())
+    if as_json:
+        print_json([CardSummary.of(judged, folder) for folder, judged in done])
+    sys.exit(worst(judged.verdict.exit_code for _, judged in done))
+
+
+def _certify(job: "Job", rules: "Policy", ledger: "Ledger") -> "tuple[CardFolder, Judged]":
+    """Run one card, judge it, measure again what is undecided, and issue the page."""
+    from gpucert import record as records
+    from gpucert.cli import issue, jobs
+    from gpucert.run import supervisor
+
+    record = job.measure(ledger)
+    judged = jobs.judge_file(job.folder.record, rules)
+    while again := supervisor.repeatable(record, judged.verdict.undecided):
+        record = job.measure_again(again, ledger)
+        judged = jobs.judge_file(job.folder.record, rules)
+    jobs.write(job.folder.verdict, records.encode(judged.verdict))
+    standing = jobs.note_in_ledger(ledger, job.folder, judged)
+    issue.write_page(job.folder, judged, standing)
+    return job.folder, judged

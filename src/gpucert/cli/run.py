@@ -1,0 +1,26 @@
+"""`gpucert run`: the facts, without a judgement."""
+
+from pathlib import Path
+
+import click
+
+from gpucert.cli.targets import Wanted, target_options
+
+
+@click.command(short_help="Test a card and write the record, without judging it.")
+@target_options
+@click.option("--store", type=click.Path(path_type=Path, dir_okay=False), help="The ledger's file.")
+def command(store: Path | None, **target: object) -> None:
+    """Test a card and write record.json, without judging it. Exit code 0 says that the plan was run, and nothing else.
+
+    \b
+    Example:
+      gpucert run --simulate healthy-a10 --plan quick
+    """
+    from gpucert.cli import jobs
+    from gpucert.cli.measuring import new
+
+    ledger = jobs.open_store(store)
+    for job in new(Wanted(**target)):  # type: ignore[arg-type]  # click hands over exactly these options
+        job.measure(ledger)
+        click.echo(str(job.folder.record))

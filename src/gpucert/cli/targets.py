@@ -1,0 +1,151 @@
+"""Which cards a run is about, and where their files go: the options that certify and run share."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import click
+
+from gpucert.cli.console import ProblemError
+from gpucert.outcome import ExitCode
+
+if TYPE_CHECKING:
+    from gpucert.record import Identity
+    from gpucert.run.plan import PlannedRun
+    from gpucert.run.request import RunRequest
+
+Command = TypeVar("Command", bound=Callable[..., object])
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a person asked for on the command line."""
+
+    simulate: str | None
+    gpu: str | None
+    every: bool
+    plan: str
+    hours: float | None
+    out: Path | None
+    seed: int | None
+    inlet_c: float | None
+
+
+def _finite(_ctx: click.Context, _parameter: click.Parameter, value: float | None) -> float | None:
+    if value is not None and not (math.isfinite(value) and -40 <= value <= 80):
+        raise click.BadParameter(f"{value} is no temperature of inlet air; give degrees Celsius between -40 and 80")
+    return value
+
+
+_OPTIONS = (
+    click.option("--simulate", metavar="NAME|FILE", help="A virtual card instead of a GPU: a scenario or its file."),
+    click.option(
+        "--gpu", metavar="LIST", help="Indices, UUIDs or bus ids, separated by commas. Default: the only GPU."
+    ),
+    click.option("--all", "every", is_flag=True, help="Every GPU of this station, one after another."),
+    click.option("--plan", default="standard", show_default=True, metavar="NAME", help="quick, standard or burnin."),
+    click.option("--hours", type=float, help="Length of a burn-in: 4, 8 or 12."),
+    click.option(
+        "--out",
+        type=click.Path(path_type=Path, file_okay=False),
+        help="Where the files go, one folder per card. Default: gpucert-runs/ and the time.",
+    ),
+    click.option("--seed", type=click.IntRange(0, 2**53 - 1), help="Repeat a run with the data of another one."),
+    click.option(
+        "--inlet-c", type=float, callback=_finite, help="Temperature of the air that reaches the card, in °C."
+    ),
+)
+
+
+def target_options(command: Command) -> Command:
+    """Add the options that name cards, plan and place to a command."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def requests(wanted: Wanted) -> "list[RunRequest]":
+    """One request for each card. Raises ProblemError; without any card it says so in two lines, exit code 30."""
+    from gpucert.run import plan
+
+    if wanted.simulate and (wanted.gpu or wanted.every):
+        raise ProblemError("--simulate stands instead of a GPU: leave out --gpu and --all")
+    if wanted.gpu and wanted.every:
+        raise ProblemError("--gpu and --all exclude each other")
+    try:
+        planned = plan.ready(plan.load(wanted.plan), wanted.hours)
+    except plan.PlanError as error:
+        raise ProblemError(str(error)) from error
+    root = wanted.out or Path("gpucert-runs") / datetime.now(UTC).strftime("%Y-%m-%dT%H-%M-%SZ")
+    if wanted.simulate:
+        return [_virtual(wanted, wanted.simulate, planned, root)]
+    return [_real(wanted, card, planned, root) for card in _cards(wanted)]
+
+
+def _virtual(wanted: Wanted, name: str, planned: "PlannedRun", root: Path) -> "RunRequest":
+    from gpucert.device.simulated import scenario
+    from gpucert.run.request import RunRequest
+
+    try:
+        path = Path(name)
+        if path.suffix == ".toml":
+            source, text = name, path.read_text(encoding="utf-8")
+            scenario.parse(text, source)
+        else:
+            source, text = name, scenario.load(name).text
+    except OSError as error:
+        raise ProblemError(f"{name}: {error.strerror}; `gpucert simulate list` names the built-in scenarios") from error
+    except UnicodeDecodeError as error:
+        raise ProblemError(f"{name}: not a text file") from error
+    except scenario.ScenarioError as error:
+        raise ProblemError(str(error)) from error
+    return RunRequest(
+        plan=planned,
+        folder=root / f"simulated-{path.stem}",
+        scenario=text,
+        source=source,
+        seed=wanted.seed,
+        inlet_c=wanted.inlet_c,
+    )
+
+
+def _real(wanted: Wanted, card: "Identity", planned: "PlannedRun", root: Path) -> "RunRequest":
+    from gpucert.run.request import RunRequest
+
+    which = next((str(one) for one in (card.uuid, card.bus_id) if isinstance(one, str)), None)
+    if which is None:
+        raise ProblemError("a card answers neither UUID nor bus id: nothing to hold on to", ExitCode.INCOMPLETE)
+    safe = "".join(letter if letter.isalnum() or letter in "-." else "-" for letter in card.card_id)
+    return RunRequest(plan=planned, folder=root / safe, gpu=which, seed=wanted.seed, inlet_c=wanted.inlet_c)
+
+
+def _cards(wanted: Wanted) -> "list[Identity]":
+    from gpucert.device import nvml
+    from gpucert.device.gpu import NoDriverError
+
+    try:
+        present = nvml.list_gpus()
+    except NoDriverError as error:
+        raise ProblemError(
+            f"{error}\ngpucert: try it without a GPU: gpucert certify --simulate healthy-a100-sxm4-80gb",
+            ExitCode.INCOMPLETE,
+        ) from error
+    if not present:
+        raise ProblemError("the driver shows no GPU; see `gpucert devices`", ExitCode.INCOMPLETE)
+    if wanted.gpu:
+        return [_pick(present, one.strip()) for one in wanted.gpu.split(",")]
+    if wanted.every or len(present) == 1:
+        return list(present)
+    raise ProblemError(f"this station has {len(present)} GPUs: choose with --gpu 0,… or take --all")
+
+
+def _pick(present: "tuple[Identity, ...]", which: str) -> "Identity":
+    if which.isdecimal() and int(which) < len(present):
+        return present[int(which)]
+    for card in present:
+        if which.lower() in {str(card.uuid).lower(), str(card.bus_id).lower()}:
+            return card
+    raise ProblemError(f"--gpu {which}: no such card here; there are 0 to {len(present) - 1}, see `gpucert devices`")
