@@ -125,9 +125,9 @@ class VirtualMedium:
         return self._rest(work.seconds) if work.kind == "idle" else self._work(work)
 
     def _rest(self, seconds: float) -> float:
-        left = seconds
-        while left > 0:
-            left -= self._move(min(left, SLICE_S), Load()).seconds
+        end = self._now_s + seconds
+        while self._now_s < end:
+            self._move(min(end - self._now_s, SLICE_S), Load())
         return seconds
 
     def _work(self, work: Work) -> float:
