@@ -46,7 +46,8 @@ class CudaBackend:
     """One GPU, found by UUID or PCI bus id. Raises NoCudaError where the station cannot run CUDA work.
 
     Everything that needs memory of its own (context, cuBLAS, kernels, counters) is made and used once here, because
-    later the tested memory leaves no room for it.
+    later the tested memory leaves no room for it. To be used by the thread that made it: CUDA keeps its current card
+    per thread.
     """
 
     name = "cuda"

@@ -122,8 +122,8 @@ class CudaMatrices:
         input_bytes = padded(self._elements * fills.FORMATS[dtype].bytes)
         self._held: list[int] = []
         try:
-            self._left, self._right = self._allocate(input_bytes), self._allocate(input_bytes)
-            self._result, self._reference = self._allocate(self._output_bytes), self._allocate(self._output_bytes)
+            self.left, self.right = self._allocate(input_bytes), self._allocate(input_bytes)
+            self.result, self.reference = self._allocate(self._output_bytes), self._allocate(self._output_bytes)
             self._events = [(card.event(), card.event()) for _ in range(SETS)]
             self._prepare(exact=exact)
         except BaseException:
@@ -159,14 +159,14 @@ class CudaMatrices:
 
     def _prepare(self, *, exact: bool) -> None:
         bound = fills.exact_bound(self.shape[2]) if exact else 0
-        for operand, address in enumerate((self._left, self._right)):
+        for operand, address in enumerate((self.left, self.right)):
             self._fill(address, fills.operand_seed(self._seed, operand), bound)
         self._panel = self._panel_columns()
         self._multiply()
         if exact:
             self._take_proven_reference(bound)
         else:
-            self._card.copy(self._reference, self._result, self._output_bytes)
+            self._card.copy(self.reference, self.result, self._output_bytes)
         self._card.finish()
 
     def _fill(self, address: int, seed: int, bound: int) -> None:
@@ -191,16 +191,16 @@ class CudaMatrices:
 
     def _columns(self, first: int, columns: int) -> None:
         size = self.shape[0]
-        right = self._right + first * size * fills.FORMATS[self.dtype].bytes
-        result = self._result + first * size * self._output_width // 8
-        self._multiplier.multiply(self._recipe, self._left, right, result, size, columns, size)
+        right = self.right + first * size * fills.FORMATS[self.dtype].bytes
+        result = self.result + first * size * self._output_width // 8
+        self._multiplier.multiply(self._recipe, self.left, right, result, size, columns, size)
 
     def _batch(self, count: int, *, check: bool) -> float:
         if check:
             self._tallies.begin(count)
         for index, (start, end) in enumerate(self._events[:count]):
             if check:  # because the right answer of the run before would pass for that of a product that never ran
-                self._card.fill_bytes(self._result, _NAN_BYTE, self._elements * self._output_width // 8)
+                self._card.fill_bytes(self.result, _NAN_BYTE, self._elements * self._output_width // 8)
             start.record()
             self._multiply()
             end.record()
@@ -214,7 +214,7 @@ class CudaMatrices:
 
     def _compare(self, index: int) -> None:
         self._card.launch(
-            "matrix_compare", self._result, self._reference, self._output_bytes // 16, self._elements,
+            "matrix_compare", self.result, self.reference, self._output_bytes // 16, self._elements,
             self._output_width, self._tallies.rows(index), *self._tallies.log(),
             blocks=kernels.blocks(self._card.sm_count),
         )  # fmt: skip
@@ -225,11 +225,11 @@ class CudaMatrices:
         left, right = (whole_numbers(size, fills.operand_seed(self._seed, operand), bound) for operand in (0, 1))
         words = Pinned(self._output_bytes // 8)
         try:
-            self._card.copy(words.address, self._result, self._output_bytes)
+            self._card.copy(words.address, self.result, self._output_bytes)
             self._card.finish()
             answer = _numbers(words.words, self._recipe)[: self._elements].reshape(size, size).T
             mend(left, right, answer, self._seed)
-            self._card.copy(self._reference, words.address, self._output_bytes)
+            self._card.copy(self.reference, words.address, self._output_bytes)
             self._card.finish()
         finally:
             words.free()

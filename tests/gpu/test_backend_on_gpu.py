@@ -1,0 +1,175 @@
+"""On real silicon: kernel against twin, planted faults found, every SM reached, exact products proved.
+
+`pytest -m gpu` on a machine with an NVIDIA GPU and CuPy; anywhere else these skip and say why. The card's own faults
+fail them too: run them on a card that is known to be good.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from gpucert.stress import patterns
+from gpucert.stress.backend import ArithmeticUnit, DType, Pattern, PatternKind, Region, UnitNotOfferedError
+from gpucert.stress.cuda import CudaBackend, NoCudaError, scrub_environment
+
+pytestmark = pytest.mark.gpu
+
+MIB = 1 << 20
+ALL_ONES = (1 << 64) - 1
+PATTERNS = [
+    Pattern(PatternKind.OWN, 0x1234_5678_9ABC_DEF0),
+    Pattern(PatternKind.RANDOM, ALL_ONES, inverted=True),
+    *(Pattern(PatternKind.BACKGROUND, number, inverted) for number in range(9) for inverted in (False, True)),
+]
+
+
+def first_bus_id() -> str:
+    """The PCI bus id of the first card that CUDA sees, or a skip with the reason."""
+    scrub_environment()
+    runtime = pytest.importorskip("cupy.cuda", reason="CuPy is not installed").runtime
+    try:
+        return str(runtime.deviceGetPCIBusId(0))
+    except RuntimeError as error:
+        pytest.skip(f"no GPU: {error}")
+
+
+@pytest.fixture(scope="module")
+def gpu() -> CudaBackend:
+    bus_id = first_bus_id()
+    try:
+        return CudaBackend(bus_id)
+    except NoCudaError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture
+def regions(gpu: CudaBackend) -> Iterator[tuple[Region, ...]]:
+    """A few hundred MiB, as several chunks."""
+    taken = gpu.reserve(gpu.properties().free_bytes - 600 * MIB)
+    yield taken
+    gpu.release(taken)
+
+
+def test_the_same_card_is_found_by_its_uuid(gpu: CudaBackend) -> None:
+    from cupy.cuda import runtime
+
+    from gpucert.stress.cuda_card import find_device
+
+    told = runtime.getDeviceProperties(0)["uuid"]
+    if len(told) != 16:
+        pytest.skip("CuPy cuts this card's UUID at a zero byte")
+    digits = told.hex()
+    uuid = "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
+    assert find_device(f"GPU-{uuid}") == 0
+
+
+@pytest.mark.parametrize("pattern", PATTERNS, ids=str)
+def test_written_words_are_those_of_the_twin(gpu: CudaBackend, regions: tuple[Region, ...], pattern: Pattern) -> None:
+    region = regions[-1]
+    assert gpu.write(region, pattern).words == region.words
+    sweep = gpu.verify(region, pattern)
+    twin = patterns.words(pattern, region.first_word, region.words)
+    assert (sweep.words, sweep.total, sweep.bad_words) == (region.words, int(twin.sum(dtype=np.uint64)), 0)
+    for word in (0, 1, region.words // 2 + 1, region.words - 1):
+        assert gpu.peek(region, region.first_word + word) == int(twin[word])
+
+
+def test_planted_faults_are_found_and_nothing_else(gpu: CudaBackend, regions: tuple[Region, ...]) -> None:
+    pattern, turned = Pattern(PatternKind.OWN, 7), Pattern(PatternKind.OWN, 7, inverted=True)
+    planted = {}
+    for region in regions:
+        gpu.write(region, pattern)
+        for word in (region.first_word, region.first_word + region.words // 3, region.first_word + region.words - 1):
+            planted[word] = patterns.word(pattern, word) ^ (1 << word % 64)
+            gpu.poke(region, word, planted[word])
+    gpu.flush()
+    sweeps = [gpu.verify(region, pattern, turned) for region in regions]
+    found = {wrong.word: wrong.actual for sweep in sweeps for wrong in sweep.first_wrong}
+    assert found == planted
+    assert sum(sweep.bad_bits for sweep in sweeps) == len(planted)
+    assert all(gpu.verify(region, turned).bad_words == 0 for region in regions)
+
+
+def test_a_wholly_wrong_region_is_counted_in_full(gpu: CudaBackend, regions: tuple[Region, ...]) -> None:
+    region = regions[0]
+    gpu.write(region, Pattern(PatternKind.BACKGROUND, 8))
+    sweep = gpu.verify(region, Pattern(PatternKind.BACKGROUND, 8, inverted=True))
+    assert (sweep.bad_words, sweep.bad_bits) == (region.words, 64 * region.words)
+    assert len(sweep.first_wrong) == 4096
+
+
+def test_most_of_the_memory_can_be_taken(gpu: CudaBackend) -> None:
+    free = gpu.properties().free_bytes
+    taken = gpu.reserve(128 * MIB)
+    try:
+        assert sum(region.words * 8 for region in taken) > 0.97 * (free - 128 * MIB)
+        assert all(gpu.write(region, PATTERNS[0]).words == region.words for region in taken)
+        assert all(gpu.verify(region, PATTERNS[0]).bad_words == 0 for region in taken)
+    finally:
+        gpu.release(taken)
+
+
+@pytest.mark.parametrize("kind", ["read", "write", "copy"])
+def test_touches_take_a_believable_time(gpu: CudaBackend, regions: tuple[Region, ...], kind: str) -> None:
+    moved = sum(region.words * 8 for region in regions) * 20
+    card = gpu.properties()
+    peak = 2 * card.memory_clock_mhz * 1e6 * card.bus_bits / 8
+    assert 0.2 * peak < moved / gpu.touch(regions, kind, 20) < 1.05 * peak
+
+
+@pytest.mark.parametrize("unit", list(ArithmeticUnit))
+def test_every_sm_is_reached_and_answers_as_the_twin_does(gpu: CudaBackend, unit: ArithmeticUnit) -> None:
+    try:
+        given = gpu.answers(unit, 4, 99)
+    except UnitNotOfferedError as reason:
+        pytest.skip(str(reason))
+    assert len(given) == gpu.properties().sm_count
+    assert all(answer.repeats >= 4 and answer.wrong == 0 for answer in given)
+
+
+@pytest.mark.parametrize("dtype", list(DType))
+@pytest.mark.parametrize("exact", [True, False])
+def test_products_repeat_bit_for_bit(gpu: CudaBackend, dtype: DType, exact: bool) -> None:
+    size = 2048
+    try:
+        matrices = gpu.matrices(dtype, size, 5, exact=exact)
+    except UnitNotOfferedError as reason:
+        pytest.skip(str(reason))
+    try:
+        product = matrices.run(20, check=True)
+        assert (product.compared, product.wrong) == (20 * size * size, 0)
+        assert product.seconds > 0
+    finally:
+        matrices.free()
+
+
+def test_inputs_on_the_card_are_those_of_the_twin(gpu: CudaBackend) -> None:
+    from cupy.cuda import runtime
+
+    from gpucert.stress import fills
+
+    size = 512
+    matrices = gpu.matrices(DType.FP32, size, 5, exact=False)
+    host = np.empty(size * size, np.uint32)
+    runtime.memcpy(host.ctypes.data, matrices.left, host.nbytes, runtime.memcpyDeviceToHost)
+    matrices.free()
+    assert np.array_equal(host, fills.full_bits(DType.FP32, size * size, fills.operand_seed(5, 0)))
+
+
+def test_a_reference_with_one_wrong_bit_is_noticed(gpu: CudaBackend) -> None:
+    from cupy.cuda import runtime
+
+    matrices = gpu.matrices(DType.FP32, 512, 5, exact=True)
+    element = np.full(1, 0x7FC0_0000, np.uint32)
+    runtime.memcpy(matrices.reference + 4 * 777, element.ctypes.data, 4, runtime.memcpyHostToDevice)
+    product = matrices.run(3, check=True)
+    matrices.free()
+    assert (product.wrong, {wrong.word for wrong in product.first_wrong}) == (3, {777})
+
+
+@pytest.mark.parametrize("direction", ["to_card", "to_host"])
+def test_copies_arrive_whole(gpu: CudaBackend, direction: str) -> None:
+    copied = gpu.copy(64 * MIB, direction, 3)
+    assert (copied.bytes, copied.wrong) == (64 * MIB, 0)
+    assert copied.seconds > 0
