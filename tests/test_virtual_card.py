@@ -220,14 +220,16 @@ def test_telemetry_has_ten_rows_a_second_however_time_is_cut():
     assert virtual.drain() == ()
 
 
-def test_twelve_hours_lose_no_tick():
+def test_an_hour_loses_no_tick_and_costs_one_step_of_physics_for_each(monkeypatch):
+    steps = []
+    exact = thermal.warmed
+    monkeypatch.setattr(thermal, "warmed", lambda *given: steps.append(1) or exact(*given))
     virtual = card()
-    rows = 0
-    for _ in range(12):
-        virtual.advance(3600, IDLE)
-        rows += len(virtual.drain())
-    assert rows == 12 * 36_000
-    assert virtual.now_s() == 12 * 3600.0
+    for _ in range(60):
+        virtual.advance(60, GEMM)
+    assert len(virtual.drain()) == len(steps) == 36_000
+    assert virtual.now_s() == 3600.0
+    assert len(virtual.freeze()) < 4096
 
 
 def test_work_ends_an_advance_as_soon_as_it_is_done():

@@ -187,7 +187,7 @@ def _kind_problem(kind: object) -> str:
     if kind in KINDS:
         return ""
     if kind in NOT_YET:
-        return f"this version does not simulate {kind!r} yet; it simulates {', '.join(KINDS)}"
+        return f"this version does not simulate {kind!r} yet; `gpucert simulate list` shows what it does"
     if not isinstance(kind, str):
         return f"a fault needs a kind, one of {', '.join(KINDS)}"
     nearest = get_close_matches(kind, KINDS, n=2)
