@@ -11,6 +11,7 @@ from gpucert.outcome import worst
 
 if TYPE_CHECKING:
     from gpucert.cli.jobs import CardFolder, Judged
+    from gpucert.cli.measuring import Job
     from gpucert.store.ledger import Ledger
     from gpucert.verdict.policy import Policy
 

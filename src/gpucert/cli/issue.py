@@ -44,6 +44,7 @@ def write_page(folder: "CardFolder", judged: "Judged", standing: tuple[int, str]
         baseline=judged.baseline,
         attempt=payload.Attempt(number=number, since=since),
         issued_at=jobs.now(),
+        verdict_sha256=judged.verdict_sha256,
     )
     try:
         jobs.write(folder.certificate, page.render(contents).encode())
