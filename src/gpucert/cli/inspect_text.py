@@ -32,7 +32,7 @@ def _say(out: "Console", text: str, style: str = "") -> None:
     """Print text from outside as it stands: no markup, no control characters, wrapped to the terminal."""
     from rich.text import Text
 
-    out.print(Text(printable(text), style=style))
+    out.print(Text(printable(text), style=style, overflow="fold"))
 
 
 def _heading(out: "Console", capture: Capture, look: "Look") -> None:
@@ -49,6 +49,8 @@ def _facts(out: "Console", capture: Capture, look: "Look") -> None:
     from rich.text import Text
 
     table = Table.grid(padding=(0, 2))
+    table.add_column(overflow="fold")
+    table.add_column(overflow="fold")
     for label, text in _rows(capture, look):
         table.add_row(Text(f"  {label}"), Text(printable(text)))
     out.print(table)

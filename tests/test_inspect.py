@@ -1,0 +1,192 @@
+"""`gpucert inspect`: the right model, driver and diagnoses for every capture; one line for every file without one."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from gpucert.cli import main
+
+HERE = Path(__file__).parent / "captures"
+SHARED = Path(__file__).parent.parent.parent / "shared" / "captures"
+
+CLOSING = "A read-only look: nothing was loaded, nothing is certified."
+
+
+def inspect(*arguments: str | Path, **options: Any) -> Result:
+    return CliRunner().invoke(main, ["inspect", *map(str, arguments)], **options)
+
+
+def cards(*files: Path) -> list[dict[str, Any]]:
+    result = inspect("--json", *files)
+    told = json.loads(result.stdout)
+    assert result.exit_code == told["exit_code"]
+    found: list[dict[str, Any]] = told["cards"]
+    return found
+
+
+def codes(card: dict[str, Any]) -> set[str]:
+    return {diagnosis["code"] for diagnosis in card["diagnoses"]}
+
+
+OWN: dict[str, list[tuple[str | None, str | None, set[str]]]] = {
+    "a10-and-h100.txt": [
+        ("NVIDIA A10", "535.161.08", {"memory.row_remap"}),
+        ("NVIDIA H100 80GB HBM3", "535.161.08", {"station.power", "device.reset_required"}),
+    ],
+    "idle-and-load.txt": [
+        ("NVIDIA GeForce RTX 4090", "610.57.04", {"config.pending"}),
+        ("NVIDIA GeForce RTX 4090", "610.57.04", {"config.pending"}),
+    ],
+    "v100-retired.xml": [
+        ("Tesla V100-SXM3-32GB", "410.104", {"memory.retired_pages", "memory.ecc_uncorrected"}),
+    ],
+    "a100-mig.xml": [("NVIDIA A100-SXM4-80GB", "535.54.03", {"config.mig"})],
+    "bug-report.txt": [
+        ("NVIDIA L40S", "560.35.03", {"identity.inforom", "device.reset_required", "memory.ecc_uncorrected"}),
+        (None, None, {"device.lost"}),
+    ],
+}
+"""Our own captures: model, driver, diagnoses of each card."""
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_own_captures(name: str) -> None:
+    told = [(card["model"], card["driver"], codes(card)) for card in cards(HERE / name)]
+    assert told == OWN[name]
+
+
+NOTHING: set[str] = set()
+REAL: dict[str, list[tuple[str | None, str | None, set[str]]]] = {}
+
+
+def test_something_found_exits_20_and_nothing_found_10(tmp_path: Path) -> None:
+    healthy = (HERE / "a100-mig.xml").read_text(encoding="utf-8")
+    path = tmp_path / "healthy.xml"
+    path.write_text(
+        healthy.replace("Enabled</current_mig>", "Disabled</current_mig>").replace(
+            "Enabled</pending_mig>", "Disabled</pending_mig>"
+        ),
+        encoding="utf-8",
+    )
+    assert inspect(path).exit_code == 10
+    assert inspect(HERE / "a100-mig.xml").exit_code == 20
+    assert inspect(path, HERE / "a100-mig.xml").exit_code == 20
+    (card,) = cards(path)
+    assert (card["outcome"], card["exit_code"], card["diagnoses"]) == ("reported", 10, [])
+
+
+def test_the_text_says_what_was_read_what_was_not_and_what_to_do() -> None:
+    result = inspect(HERE / "a10-and-h100.txt", env={"COLUMNS": "200"})
+    assert result.exit_code == 20
+    for words in (
+        "NVIDIA A10 at 00000000:07:00.0",
+        "driver 535.161.08, serial 1320000000001",
+        "a remap is PENDING",
+        "InfoROM checksum: unknown (not in this capture)",
+        "memory.row_remap",
+        "→ Pending: reset the card",
+        "station.power, certain (station)",
+        CLOSING,
+    ):
+        assert words in result.stdout
+
+
+def test_a_file_that_cannot_be_read_does_not_hide_the_others(tmp_path: Path) -> None:
+    bad = tmp_path / "bad.txt"
+    bad.write_text("hello")
+    result = inspect(bad, HERE / "a100-mig.xml", tmp_path / "nothing")
+    assert result.exit_code == 2
+    assert "config.mig" in result.stdout
+    assert result.stderr.splitlines() == [
+        f"gpucert: {bad}: not a capture of nvidia-smi; give the output of `nvidia-smi -q`, or of `nvidia-smi -q -x`",
+        f"gpucert: {tmp_path / 'nothing'}: No such file or directory",
+    ]
+    told = json.loads(inspect("--json", bad, HERE / "a100-mig.xml").stdout)
+    assert (told["exit_code"], len(told["cards"]), len(told["unreadable"])) == (2, 1, 1)
+
+
+def test_no_file_at_all_is_a_usage_error() -> None:
+    assert inspect().exit_code == 2
+
+
+def test_standard_input_is_a_file_too() -> None:
+    result = inspect("--json", "-", input=(HERE / "a100-mig.xml").read_bytes())
+    (card,) = json.loads(result.stdout)["cards"]
+    assert (card["source"], card["model"]) == ("standard input", "NVIDIA A100-SXM4-80GB")
+
+
+@pytest.mark.parametrize("evil", ["\x1b[31mred\x1b[0m", "\u202eGPJ.exe", "[bold red]x[/]", "\x07\x08", "a\u2066b"])
+def test_hostile_names_are_shown_escaped(tmp_path: Path, evil: str) -> None:
+    path = tmp_path / "evil.txt"
+    text = (HERE / "a10-and-h100.txt").read_text(encoding="utf-8")
+    path.write_text(text.replace("NVIDIA A10", f"NVIDIA {evil}", 1), encoding="utf-8")
+    shown = inspect(path, env={"COLUMNS": "300"}, color=True).stdout
+    assert evil in shown if evil.startswith("[") else evil not in shown
+    assert "\u202e" not in shown
+    assert "\x1b[31mred" not in shown
+
+
+def test_no_colour_where_nobody_asked_for_it() -> None:
+    assert "\x1b" not in inspect(HERE / "a10-and-h100.txt").stdout
+    assert "\x1b" not in inspect(HERE / "a10-and-h100.txt", env={"NO_COLOR": "1", "FORCE_COLOR": "1"}).stdout.replace(
+        "\x1b[1m", ""
+    ).replace("\x1b[0m", "").replace("\x1b[2m", "")
+
+
+def test_narrow_terminals_cut_no_word() -> None:
+    for columns in ("20", "40", "80"):
+        shown = inspect(HERE / "bug-report.txt", env={"COLUMNS": columns}).stdout
+        assert "CORRUPTED" in shown
+        assert "…" not in shown
+
+
+def test_a_repeated_xid_is_told_once_with_its_count() -> None:
+    (l40s, _) = cards(HERE / "bug-report.txt")
+    (told,) = [one for one in l40s["diagnoses"] if one["code"] == "memory.ecc_uncorrected"]
+    assert "2 times" in told["evidence"]
+
+
+@pytest.mark.parametrize(
+    ("code", "diagnosis"),
+    [
+        (79, "device.lost"),
+        (119, "device.firmware"),
+        (48, "memory.ecc_uncorrected"),
+        (74, "xid.74"),
+        (64, "xid.64"),
+        (43, None),
+        (13, None),
+        (45, None),
+        (9999, "xid.9999"),
+    ],
+)
+def test_xids_of_a_log_weigh_what_the_catalogue_says(tmp_path: Path, code: int, diagnosis: str | None) -> None:
+    log = tmp_path / "dmesg.txt"
+    log.write_text(f"NVRM: Xid (PCI:0000:01:00): {code}, pid=1, name=x, words\n")
+    (card,) = cards(log)
+    assert codes(card) == ({diagnosis} if diagnosis else set())
+    assert card["exit_code"] == (20 if diagnosis else 10)
+
+
+# --- real captures
+
+needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="../shared/captures is not beside this checkout")
+
+
+@needs_shared
+@pytest.mark.parametrize("name", REAL)
+def test_real_captures(name: str) -> None:
+    told = [(card["model"], card["driver"], codes(card)) for card in cards(SHARED / name)]
+    assert told == REAL[name]
+
+
+@needs_shared
+def test_every_real_file_is_judged_or_named() -> None:
+    result = inspect("--json", *sorted(SHARED.iterdir()))
+    told = json.loads(result.stdout)
+    assert {Path(card["source"]).name for card in told["cards"]} == REAL.keys()
+    assert len(told["unreadable"]) == len(list(SHARED.iterdir())) - len(REAL)
+    assert result.exit_code == 2
