@@ -5,13 +5,13 @@
 KERNEL stream_read(u64 base, u64 pairs, u64 sink) {
     u64 seen = 0;
     auto one = [&](u64 pair) {
-        const Pair found = load_pair(base + pair * 16);
+        const Pair found = load_plain(base + pair * 16);
         seen += found.first ^ found.second;
     };
     auto several = [&](u64 pair) {
         Pair found[IN_FLIGHT];
 #pragma unroll
-        for (int i = 0; i < IN_FLIGHT; ++i) found[i] = load_pair(base + (pair + i * THREADS) * 16);
+        for (int i = 0; i < IN_FLIGHT; ++i) found[i] = load_plain(base + (pair + i * THREADS) * 16);
 #pragma unroll
         for (int i = 0; i < IN_FLIGHT; ++i) seen += found[i].first ^ found[i].second;
     };
@@ -20,7 +20,7 @@ KERNEL stream_read(u64 base, u64 pairs, u64 sink) {
 }
 
 KERNEL stream_write(u64 base, u64 pairs, u64 word) {
-    auto one = [&](u64 pair) { store_pair(base + pair * 16, {word, ~word}); };
+    auto one = [&](u64 pair) { store_plain(base + pair * 16, {word, ~word}); };
     auto several = [&](u64 pair) {
 #pragma unroll
         for (int i = 0; i < IN_FLIGHT; ++i) one(pair + i * THREADS);
@@ -29,13 +29,13 @@ KERNEL stream_write(u64 base, u64 pairs, u64 word) {
 }
 
 KERNEL stream_copy(u64 from, u64 to, u64 pairs) {
-    auto one = [&](u64 pair) { store_pair(to + pair * 16, load_pair(from + pair * 16)); };
+    auto one = [&](u64 pair) { store_plain(to + pair * 16, load_plain(from + pair * 16)); };
     auto several = [&](u64 pair) {
         Pair found[IN_FLIGHT];
 #pragma unroll
-        for (int i = 0; i < IN_FLIGHT; ++i) found[i] = load_pair(from + (pair + i * THREADS) * 16);
+        for (int i = 0; i < IN_FLIGHT; ++i) found[i] = load_plain(from + (pair + i * THREADS) * 16);
 #pragma unroll
-        for (int i = 0; i < IN_FLIGHT; ++i) store_pair(to + (pair + i * THREADS) * 16, found[i]);
+        for (int i = 0; i < IN_FLIGHT; ++i) store_plain(to + (pair + i * THREADS) * 16, found[i]);
     };
     walk(pairs, 0, several, one);
 }

@@ -77,8 +77,11 @@ def named(error: RuntimeError, *, working: bool) -> RuntimeError:
     status = getattr(error, "status", None)
     if not isinstance(status, int):
         return error
-    if type(error).__name__ == "CUBLASError":
-        return _named_cublas(error, status)
+    match type(error).__name__:
+        case "CUBLASError":
+            return _named_cublas(error, status)
+        case "NVRTCError":
+            return NoCudaError(f"NVRTC cannot compile for this card ({error}): install the CuPy of its CUDA release")
     if not working and status in _STATION:
         return NoCudaError(f"CUDA cannot start ({error}, code {status}): check driver, permissions and container")
     fate = _FATES.get(status)
@@ -138,7 +141,7 @@ class CudaCard:
             self.capability = self.attribute("ComputeCapabilityMajor") * 10 + self.attribute("ComputeCapabilityMinor")
             self.sm_count = self.attribute("MultiProcessorCount")
             self.l2_bytes = self.attribute("L2CacheSize")
-            self._functions = self._compiled()
+            self._functions = self._loaded()
             self._start, self._end = self.event(), self.event()
             self._working = True
 
@@ -252,6 +255,14 @@ class CudaCard:
         """Wait until the card has nothing to do."""
         self._end.record()
         self._end.wait()
+
+    def _loaded(self) -> dict[str, Kernel]:
+        try:
+            return self._compiled()
+        except (ImportError, RuntimeError) as error:
+            if hasattr(error, "status"):
+                raise
+            raise NoCudaError(f"NVRTC cannot be loaded ({error}): install nvidia-cuda-nvrtc of CuPy's CUDA") from error
 
     def _compiled(self) -> dict[str, Kernel]:
         import cupy

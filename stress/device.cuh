@@ -41,6 +41,18 @@ DEVICE void store_pair(u64 address, Pair pair) {
     asm volatile("st.global.cs.v2.u64 [%0], {%1, %2};" ::"l"(address), "l"(pair.first), "l"(pair.second) : "memory");
 }
 
+// Loads and stores that L2 keeps like any other, for plain traffic: what is loaded in order to push the rest out of L2
+// must not be the first to leave it.
+DEVICE Pair load_plain(u64 address) {
+    Pair pair;
+    asm volatile("ld.global.v2.u64 {%0, %1}, [%2];" : "=l"(pair.first), "=l"(pair.second) : "l"(address));
+    return pair;
+}
+
+DEVICE void store_plain(u64 address, Pair pair) {
+    asm volatile("st.global.v2.u64 [%0], {%1, %2};" ::"l"(address), "l"(pair.first), "l"(pair.second) : "memory");
+}
+
 DEVICE u64 load_word(u64 address) {
     u64 word;
     asm volatile("ld.volatile.global.u64 %0, [%1];" : "=l"(word) : "l"(address) : "memory");

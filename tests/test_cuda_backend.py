@@ -1,5 +1,6 @@
 """The CUDA backend over a CuPy that is none: its bookkeeping, its verdicts on planted faults, its errors in words."""
 
+import sys
 from collections.abc import Iterator
 
 import numpy as np
@@ -271,6 +272,15 @@ def test_a_station_without_cuda_is_not_a_broken_card(fake: FakeCuda) -> None:
         CudaBackend(BUS_ID)
     with pytest.raises(NoCudaError):
         CudaBackend("00000000:66:00.0")
+
+
+def test_a_station_without_nvrtc_is_not_a_broken_card(fake: FakeCuda, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(**_: object) -> None:
+        raise RuntimeError("libnvrtc.so.13 not found")
+
+    monkeypatch.setattr(sys.modules["cupy"], "RawModule", missing)
+    with pytest.raises(NoCudaError, match="NVRTC"):
+        CudaBackend(BUS_ID)
 
 
 def test_other_errors_keep_their_own_name() -> None:

@@ -144,6 +144,8 @@ DEVICE void store_pair(u64 address, Pair pair) {
     store_word(address, pair.first);
     store_word(address + 8, pair.second);
 }
+DEVICE Pair load_plain(u64 address) { return load_pair(address); }
+DEVICE void store_plain(u64 address, Pair pair) { store_pair(address, pair); }
 DEVICE void report_word(u64 address, u64 word) { *reinterpret_cast<volatile u64 *>(address) = word; }
 DEVICE u64 draw_ticket(u64 address) { return (*reinterpret_cast<u64 *>(address))++; }
 DEVICE u64 tickets_drawn(u64 address) { return *reinterpret_cast<u64 *>(address); }
