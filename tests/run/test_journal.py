@@ -91,7 +91,7 @@ def test_a_journal_of_another_schema_is_refused(told: bytes) -> None:
     import msgspec
 
     line = journal.encode(0, msgspec.structs.replace(first, schema="gpucert.journal/99"))
-    with pytest.raises(JournalError, match="schema is 'gpucert.journal/99', this version reads 'gpucert.journal/1'"):
+    with pytest.raises(JournalError, match=r"schema is 'gpucert\.journal/99', this version reads 'gpucert\.journal/1'"):
         journal.parse(line, "here")
 
 

@@ -11,7 +11,7 @@ from gpucert.device.gpu import NoDriverError, NoSuchGpuError
 from gpucert.outcome import StepStatus
 from gpucert.record import PlanRun
 from gpucert.run import journal, link, supervisor
-from gpucert.run.journal import DiskError, Journal
+from gpucert.run.journal import DiskError, FolderError, Journal
 from gpucert.run.request import RequestError, RunRequest, step_seed
 from tests.run.runs import RIG, entries, in_process, lines, planned, text_of, timeless, until, virtual
 
@@ -95,7 +95,7 @@ def test_a_request_that_makes_no_sense_is_refused(bad: RunRequest) -> None:
 @pytest.mark.parametrize("where", ["file/card", "/proc/gpucert/card"])
 def test_a_folder_that_cannot_be_made_is_one_clear_line(tmp_path: Path, where: str) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(supervisor.FolderError, match="choose another --out"):
+    with pytest.raises(FolderError, match="choose another --out"):
         supervisor.run_card(virtual(tmp_path / where, "good"), parts=RIG)
 
 

@@ -51,6 +51,7 @@ def test_a_death_that_lets_the_plan_go_on(
         ("lost", StepStatus.CRASHED, "lost"),
         ("ecc", StepStatus.CRASHED, "ecc_uncorrected"),
         ("hang", StepStatus.TIMED_OUT, "hang"),
+        ("spins", StepStatus.TIMED_OUT, "hang"),
     ],
 )
 def test_a_death_after_which_the_card_cannot_be_loaded(

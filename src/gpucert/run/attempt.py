@@ -62,23 +62,29 @@ class Ending:
     """The worker ended itself because it missed the monitor."""
 
 
-class Deadline:
-    """Decides when a step has hung: on a virtual card any silence is a hang, a real one may be silent for long."""
+BUSY_FACTOR = 6
+"""How much longer a worker may be silent that is computing: on a virtual card long sums are work, not a hang."""
 
-    def __init__(self, seconds: float, silence_s: float, *, virtual: bool) -> None:
+
+class Deadline:
+    """Decides when a step has hung: on a virtual card any idle silence is a hang, a real one may be silent for long."""
+
+    def __init__(self, seconds: float, silence_s: float, *, pid: int, virtual: bool) -> None:
+        self._pid = pid
         self._began = time.monotonic()
         self._late_s = 0.0 if virtual else 1.5 * seconds + 60
         self._overtime_s = 3 * seconds + 600
         self._start = Patience(START_S)
-        self._patience = Patience(silence_s if virtual else QUIET_S)
+        self._idle = Patience(silence_s if virtual else QUIET_S)
+        self._busy = Patience(BUSY_FACTOR * silence_s if virtual else QUIET_S)
 
     def passed(self, mark: object, *, started: bool) -> Rule | None:
         """The row of the table of deaths when it is time to end the worker."""
         elapsed = time.monotonic() - self._began
         if not started:
             return deaths.of_kind("no_start") if self._start.over(started) else None
-        silent = self._patience.over(mark)
-        if silent and elapsed > self._late_s:
+        idle, silent = self._idle.over((mark, processes.cpu_seconds(self._pid))), self._busy.over(mark)
+        if (idle or silent) and elapsed > self._late_s:
             return deaths.of_kind("hang")
         return deaths.of_kind("overtime") if elapsed > self._overtime_s else None
 

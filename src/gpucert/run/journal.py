@@ -34,6 +34,7 @@ from gpucert.record import (
 )
 from gpucert.run import locks
 from gpucert.run.plan import PlannedRun, Step
+from gpucert.run.request import RequestError
 
 SCHEMA = "gpucert.journal/1"
 NAME = "journal.jsonl"
@@ -138,7 +139,11 @@ class JournalError(ValueError):
     """A journal cannot be read; the text names the file, the line and what to do."""
 
 
-class FolderInUseError(ValueError):
+class FolderError(RequestError):
+    """The folder for the files of a run cannot be used; the text says which and why."""
+
+
+class FolderInUseError(FolderError):
     """The folder already holds a run."""
 
 
@@ -243,9 +248,13 @@ class Journal:
 
     @classmethod
     def create(cls, folder: Path) -> "Journal":
-        """An empty journal in a folder that holds none. Raises FolderInUseError, BusyError, DiskError."""
+        """An empty journal in a folder that holds none, made when missing. Raises FolderError, BusyError."""
         path = folder / NAME
-        fd = _open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise FolderError(f"{folder}: {error.strerror}; choose another --out") from error
         with _closing_on_error(fd):
             locks.hold(fd, str(folder), _holder(_read(fd)))
             if b"\n" in _read(fd):
@@ -262,7 +271,10 @@ class Journal:
         path = folder / NAME
         if not path.is_file():
             raise JournalError(f"{path}: no journal here; name the folder of a run")
-        fd = _open(path, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        except OSError as error:
+            raise DiskError(path, error) from error
         with _closing_on_error(fd):
             data = _read(fd)
             locks.hold(fd, str(folder), _holder(data))
@@ -295,13 +307,6 @@ class Journal:
             with contextlib.suppress(OSError):
                 self.path.unlink()
                 self.path.parent.rmdir()
-
-
-def _open(path: Path, flags: int) -> int:
-    try:
-        return os.open(path, flags, 0o644)
-    except OSError as error:
-        raise DiskError(path, error) from error
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Protocol
 
 _PR_SET_PDEATHSIG = 1
@@ -83,6 +84,15 @@ def gone(process: Killable, patience_s: float) -> bool:
         time.sleep(pause)
         pause = min(2 * pause, 0.02)
     return True
+
+
+def cpu_seconds(pid: int) -> int:
+    """Whole seconds of processor time that a process has used, 0 once it is gone (proc(5): utime and stime)."""
+    try:
+        words = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return 0
+    return (int(words[11]) + int(words[12])) // os.sysconf("SC_CLK_TCK")
 
 
 def live_and_die_with(parent: int) -> None:

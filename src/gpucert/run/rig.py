@@ -75,8 +75,9 @@ def virtual_backend(spec: StepSpec, memory: memoryview, advance: AdvanceCall) ->
 
 def cuda_backend(card: str) -> Backend:
     """CuPy."""
-    from gpucert.stress.cuda import CudaBackend
+    from gpucert.stress.cuda import CudaBackend, scrub_environment
 
+    scrub_environment()
     return CudaBackend(card)
 
 

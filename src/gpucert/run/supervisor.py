@@ -51,10 +51,11 @@ HOST_DEATHS = 2
 
 
 class RunInterruptedError(RuntimeError):
-    """Someone ended the run; it can be resumed."""
+    """Someone ended the run; it can be resumed unless nothing had begun."""
 
-    def __init__(self, folder: Path) -> None:
-        super().__init__(f"interrupted; continue with `gpucert certify --resume {folder}`")
+    def __init__(self, folder: Path, *, begun: bool = True) -> None:
+        how = f"continue with `gpucert certify --resume {folder}`" if begun else "nothing had been tested"
+        super().__init__(f"interrupted; {how}")
         self.folder = folder
 
 
@@ -90,12 +91,11 @@ class Task:
 def run_card(request: RunRequest, progress: Progress | None = None, *, parts: str = rig.SHIPPED) -> Record:
     """Run a plan on a card and return the record, which also lies in the folder as record.json.
 
-    Raises RequestError, journal.FolderInUseError, locks.BusyError, locks.LockFolderError, NoDriverError,
+    Raises RequestError and its journal.FolderError, locks.BusyError, locks.LockFolderError, NoDriverError,
     NoSuchGpuError, CardRefusedError before anything was tested; RunInterruptedError, RunStoppedError and
     journal.DiskError after that, leaving a run that can be resumed.
     """
     verify(request)
-    _make_folder(request.folder)
     with _Run(Journal.create(request.folder), progress or Quiet(), parts) as run:
         attached = run.attach(Attach(gpu=request.gpu, scenario=request.scenario, source=request.source))
         run.write(_start(request, attached))
@@ -197,7 +197,7 @@ class _Run:
         except (MonitorGoneError, MonitorStuckError) as error:
             raise CardRefusedError(str(error)) from error
         except InterruptedBySignal:
-            raise RunInterruptedError(self.folder) from None
+            raise RunInterruptedError(self.folder, begun=bool(self.journal.entries)) from None
         if request.scenario is None:
             self._lock(attached.identity.card_id)
         self._zero_s = attached.zero_s
@@ -304,7 +304,7 @@ class _Run:
                 self.journal,
                 self._progress,
                 self._interrupts,
-                self._deadline(task),
+                self._deadline(task, worker.child.process.pid),
             )
             ending = attempt.follow()
             printed = worker.child.printed()
@@ -374,8 +374,10 @@ class _Run:
             zero_s=self._zero_s,
         )
 
-    def _deadline(self, task: Task) -> Deadline:
-        return Deadline(task.step.seconds, rig.load(self._parts).SILENCE_S, virtual=self.start.simulated)
+    def _deadline(self, task: Task, worker_pid: int) -> Deadline:
+        return Deadline(
+            task.step.seconds, rig.load(self._parts).SILENCE_S, pid=worker_pid, virtual=self.start.simulated
+        )
 
 
 class _StationEndedError(Exception):
@@ -595,13 +597,6 @@ def _give_up_a_deadly_step(story: Journal) -> None:
 # Files
 
 
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise FolderError(f"{folder}: {error.strerror}; choose another --out") from error
-
-
 def _open_telemetry(path: Path) -> int:
     """Open the file for appending, with its heading and without a row that was cut short. Raises DiskError."""
     try:
@@ -636,7 +631,3 @@ def card_folders(folder: Path) -> Iterator[Path]:
         yield folder
     else:
         yield from sorted(path.parent for path in folder.glob(f"*/{journal.NAME}"))
-
-
-class FolderError(ValueError):
-    """The folder for the files of a run cannot be made."""

@@ -25,7 +25,7 @@ from gpucert.stress.backend import (
 )
 from gpucert.units import Unit
 
-SILENCE_S = 0.6
+SILENCE_S = 1.0
 UUID = "GPU-00000000-0000-0000-0000-00000000toy0"
 
 
@@ -201,6 +201,13 @@ def hang(bench: Bench) -> None:
     time.sleep(3600)
 
 
+def spins(bench: Bench) -> None:
+    """Computes for ever without a sign of work."""
+    half(bench)
+    while True:
+        pass
+
+
 def stubborn(bench: Bench) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     hang(bench)
@@ -289,6 +296,7 @@ RUNS: dict[str, Callable[[Bench], None]] = {
     "reads": reads,
     "slow": slow,
     "hang": hang,
+    "spins": spins,
     "stubborn": stubborn,
     "crash": crash,
     "leave": leave,
