@@ -19,8 +19,9 @@ TICK_S = 0.1
 TICKS_PER_S = 10
 
 _XID_UNCORRECTABLE, _XID_LOST, _XID_GSP = 48, 79, 119
-_RATE_NOISE = 0.001
-"""Repeatability of a rate, from tick to tick."""
+_RATE_NOISE = 0.003
+_RATE_BLOCK_TICKS = 50
+"""Repeatability of a rate: up to 0.3 %, drawn anew every five seconds, because a card's speed wanders slowly."""
 _FAN_TAU_S = 5.0
 _FAN_IDLE_PERCENT, _FAN_FROM_C, _FAN_PERCENT_PER_C = 30.0, 45.0, 2.0
 _MEMORY_TAU_S = 15.0
@@ -173,7 +174,7 @@ class VirtualCard:
     def _seconds_of(self, load: Load) -> float:
         """How long the whole work of a load takes at the clocks of now; 0 without work."""
         card = self._silicon
-        jitter = 1 + _RATE_NOISE * lottery.noise(~self._scenario.seed, self._state.ticks)
+        jitter = 1 + _RATE_NOISE * lottery.noise(~self._scenario.seed, self._state.ticks // _RATE_BLOCK_TICKS)
         match load.kind:
             case "arithmetic" if load.flop > 0:
                 return load.flop / (card.flop_per_clock[load.rate] * self._state.sm_clock_mhz * 1e6 * jitter)
