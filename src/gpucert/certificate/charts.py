@@ -29,20 +29,6 @@ _PANELS: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
     ("power", "W", (("power_w", "board"),)),
     ("clock", "MHz", (("sm_clock_mhz", "SM"), ("memory_clock_mhz", "memory"))),
 )
-_STYLE = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "gpucert",
-    "font.size": 8.0,
-    "text.color": _INK,
-    "axes.edgecolor": _RULE,
-    "axes.labelcolor": _MUTED,
-    "xtick.color": _MUTED,
-    "ytick.color": _MUTED,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.linewidth": 0.6,
-    "path.simplify": True,
-}
 
 
 def timeline(payload: Payload) -> str | None:
@@ -57,7 +43,22 @@ def timeline(payload: Payload) -> str | None:
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(
+        {
+            "svg.fonttype": "none",
+            "svg.hashsalt": "gpucert",
+            "font.size": 8.0,
+            "text.color": _INK,
+            "axes.edgecolor": _RULE,
+            "axes.labelcolor": _MUTED,
+            "xtick.color": _MUTED,
+            "ytick.color": _MUTED,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.linewidth": 0.6,
+            "path.simplify": True,
+        }
+    ):
         figure = Figure(figsize=(WIDTH_INCHES, PANEL_INCHES * len(panels) + 0.5), layout="constrained")
         FigureCanvasSVG(figure)
         axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
