@@ -171,6 +171,17 @@ def test_xids_of_a_log_weigh_what_the_catalogue_says(tmp_path: Path, code: int, 
     assert card["exit_code"] == (20 if diagnosis else 10)
 
 
+@pytest.mark.parametrize(
+    ("words", "diagnosis"),
+    [("[GPU is lost]", "device.lost"), ("[GPU requires reset]", "device.reset_required"), ("255 C", "sensor.absurd")],
+)
+def test_readings_that_say_why_they_are_none_are_found(tmp_path: Path, words: str, diagnosis: str) -> None:
+    path = tmp_path / "card.txt"
+    text = (HERE / "a10-and-h100.txt").read_text(encoding="utf-8")
+    path.write_text(text.replace("Current Temp                  : 33 C", f"Current Temp                  : {words}"))
+    assert diagnosis in codes(cards(path)[0])
+
+
 # --- real captures
 
 needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="../shared/captures is not beside this checkout")

@@ -292,6 +292,12 @@ def test_gzip_utf16_and_windows_lines_are_read(tmp_path: Path) -> None:
         assert [capture.identity for capture in smi.load(path)] == plain
 
 
+def test_a_pasted_and_indented_document_is_read() -> None:
+    text = (HERE / "a10-and-h100.txt").read_text(encoding="utf-8")
+    pasted = "".join(f"    {line}\n" for line in text.splitlines())
+    assert [card.identity for card in smi.read(pasted, "paste")] == [card.identity for card in own("a10-and-h100.txt")]
+
+
 @pytest.mark.parametrize(
     ("data", "words"),
     [

@@ -83,12 +83,23 @@ def _observations(capture: Capture) -> Iterable[_Observation]:
 
 
 def _presence(capture: Capture) -> Iterable[_Observation]:
-    name = capture.identity.name
     fallen = any(event.code == FELL_OFF_THE_BUS for event in capture.events)
-    if isinstance(name, Absent) and name.absent is Absence.LOST and not fallen:
-        yield "device.lost", "presence", f"The driver knows this card and cannot reach it: {name.detail}", "likely"
+    unread = {reason.absent: reason for reason in _unread(capture)}
+    if Absence.LOST in unread and not fallen:
+        said = unread[Absence.LOST].detail
+        yield "device.lost", "presence", f"The driver knows this card and cannot reach it: {said}", "likely"
     if any(event.code == "not_initialised" for event in capture.events):
         yield "device.lost", "presence", "The driver could not start this card (RmInitAdapter failed).", "possible"
+    if Absence.RESET_REQUIRED in unread:
+        yield "device.reset_required", "presence", "The driver answers that the card needs a reset.", "certain"
+    if Absence.ABSURD in unread:
+        yield "sensor.absurd", "readings", f"A reading that cannot be: {unread[Absence.ABSURD].detail}", "certain"
+
+
+def _unread(capture: Capture) -> Iterable[Absent]:
+    for part in (capture.identity, capture.settings, capture.counters, capture.sample):
+        values = (getattr(part, name) for name in part.__struct_fields__)
+        yield from (value for value in values if isinstance(value, Absent))
 
 
 def _slowdowns(mask: object) -> Iterable[_Observation]:

@@ -129,7 +129,7 @@ def judge(capture: "Capture") -> Look:
     )
     judged, glanced = judge_facts(identity, capture.settings, capture.counters, match.model), judge_glance(capture)
     findings = (*judged[0], *glanced[0])
-    diagnoses = _each_once((*judged[1], *glanced[1]))
+    diagnoses = _each_once(judged[1], glanced[1])
     found = _speaks_against(findings, diagnoses)
     return Look(
         source=capture.source,
@@ -158,9 +158,7 @@ def _known(value: object) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _each_once(diagnoses: tuple[Diagnosed, ...]) -> tuple[Diagnosed, ...]:
-    """The first of each code and place: counters and kernel log may tell of the same thing."""
-    first: dict[tuple[str, str], Diagnosed] = {}
-    for one in diagnoses:
-        first.setdefault((one.code, one.where), one)
-    return tuple(first.values())
+def _each_once(judged: tuple[Diagnosed, ...], glanced: tuple[Diagnosed, ...]) -> tuple[Diagnosed, ...]:
+    """One diagnosis of a code from the glance, and none where the counters already told it."""
+    told = {one.code for one in judged}
+    return (*judged, *{one.code: one for one in reversed(glanced) if one.code not in told}.values())

@@ -21,15 +21,16 @@ def documents(text: str, source: str) -> tuple[Document, ...]:
 
 
 def _split(lines: Iterable[str]) -> Iterator[list[str]]:
-    """The lines between one title and the next."""
+    """The lines between one title and the next, less the margin that a pasted title stands in."""
     current: list[str] | None = None
+    margin = ""
     for line in lines:
         if _TITLE.fullmatch(line.strip()):
             if current is not None:
                 yield current
-            current = []
+            current, margin = [], line[: line.index("=")]
         elif current is not None:
-            current.append(line[:_MAX_LINE].expandtabs(4))
+            current.append(line[:_MAX_LINE].removeprefix(margin).expandtabs(4))
     if current is not None:
         yield current
 
