@@ -161,4 +161,8 @@ def _known(value: object) -> str | None:
 def _each_once(judged: tuple[Diagnosed, ...], glanced: tuple[Diagnosed, ...]) -> tuple[Diagnosed, ...]:
     """One diagnosis of a code from the glance, and none where the counters already told it."""
     told = {one.code for one in judged}
-    return (*judged, *{one.code: one for one in reversed(glanced) if one.code not in told}.values())
+    first: dict[str, Diagnosed] = {}
+    for one in glanced:
+        if one.code not in told:
+            first.setdefault(one.code, one)
+    return (*judged, *first.values())
