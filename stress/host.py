@@ -193,6 +193,7 @@ class HostMatrices:
         self._unit = _UNIT[dtype]
         self._sms = medium.properties().sm_count
         self._runs = 0
+        medium.spend(Work(kind="arithmetic", rate=dtype.value))  # because a type that is not offered is refused here
         self._right_product = _right_product(dtype, seed, exact=exact)
         self._reference = self._right_product.copy() if exact else self._multiply()
 

@@ -1,0 +1,116 @@
+"""A bench without processes: a virtual card, its medium and a probe in one place, for tests of probes and workloads."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from gpucert import probes
+from gpucert.device.simulated.card import VirtualCard
+from gpucert.device.simulated.medium import VirtualMedium
+from gpucert.device.simulated.scenario import parse
+from gpucert.device.simulated.wire import Advance, Load
+from gpucert.probes.bench import SetTwiceError, UndeclaredMeasureError
+from gpucert.reading import Absence, Absent, Reading
+from gpucert.record import Counters, Identity, Mismatch, Sample, Settings
+from gpucert.stress.backend import Backend
+from gpucert.stress.host import HostBackend
+
+HEALTHY = 'model = "NVIDIA A100-SXM4-80GB"\nvram_mib = 4\nseed = 3\necc = false\n'
+
+
+class InProcessCard:
+    """A virtual card that answers as the monitor does, and the call that advances it."""
+
+    def __init__(self, scenario: str) -> None:
+        self.scenario = parse(scenario, "test")
+        self.virtual = VirtualCard(self.scenario)
+        self._samples: list[Sample] = []
+
+    def advance(self, seconds: float, load: Load) -> Advance:
+        moved = self.virtual.advance(seconds, load)
+        self._samples.extend(self.virtual.drain())
+        return moved
+
+    def identity(self) -> Identity:
+        return self.virtual.identity()
+
+    def settings(self) -> Settings:
+        return self.virtual.settings()
+
+    def counters(self) -> Counters:
+        return self.virtual.counters()
+
+    def samples(self, since_s: float) -> tuple[Sample, ...]:
+        return tuple(sample for sample in self._samples if sample.at_s >= since_s)
+
+    def now_s(self) -> float:
+        return self.virtual.now_s()
+
+    def backend(self, probe: str = "") -> HostBackend:
+        memory = bytearray(self.virtual.memory_bytes)
+        return HostBackend(VirtualMedium(self.scenario, memory, self.advance, probe, self.now_s()))
+
+
+@dataclass
+class FakeBench:
+    """Keeps what a probe measures, with the same refusals as the real one."""
+
+    card: InProcessCard
+    backend: Backend
+    probe: str
+    seed: int = 11
+    seconds: float = 60.0
+    options: Mapping[str, str | float | bool] = field(default_factory=dict)
+    values: dict[str, Reading[float | int]] = field(default_factory=dict)
+    u: dict[str, float | None] = field(default_factory=dict)
+    where: dict[str, str] = field(default_factory=dict)
+    mismatches: list[Mismatch] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._began = self.card.now_s()
+        self._declared = {measure.name for measure in probes.load(self.probe).measures}
+
+    def time_left(self) -> float:
+        return self.seconds - (self.card.now_s() - self._began)
+
+    def measure(
+        self, name: str, value: Reading[float | int], *, u: float | None = None, n: int = 1, where: str = ""
+    ) -> None:
+        if name not in self._declared:
+            raise UndeclaredMeasureError(name)
+        if name in self.values:
+            raise SetTwiceError(name)
+        if isinstance(value, float) and not math.isfinite(value):
+            value = Absent(Absence.ABSURD, str(value))
+        self.values[name], self.u[name], self.where[name] = value, u, where
+
+    def mismatch(self, mismatch: Mismatch) -> None:
+        self.mismatches.append(mismatch)
+
+    def trace(self, name: str, at_s: tuple[float, ...], channels: Mapping[str, tuple[float, ...]]) -> None:
+        pass
+
+    def progress(self, fraction: float, text: str) -> None:
+        assert math.isfinite(fraction)
+
+    @property
+    def unset(self) -> set[str]:
+        return self._declared - set(self.values)
+
+    def number(self, name: str) -> float:
+        value = self.values[name]
+        assert not isinstance(value, Absent), f"{name} is {value}"
+        return value
+
+
+def run_probe(name: str, scenario: str = HEALTHY, seconds: float = 60.0, **options: str | float | bool) -> FakeBench:
+    """Run a probe on a virtual card, in this process."""
+    card = InProcessCard(scenario)
+    bench = FakeBench(card, card.backend(name), name, seconds=seconds, options=options)
+    probes.load(name).run(bench)
+    return bench
+
+
+def faulty(fault: str, base: str = HEALTHY) -> str:
+    """A scenario with one fault, given as the lines of its table."""
+    return f"{base}[[fault]]\n{fault}\n"

@@ -1,0 +1,31 @@
+"""The scan as a probe: every promise kept, errors located, faults above and below ECC."""
+
+from gpucert.reading import Absent
+from tests.fakes import HEALTHY, faulty, run_probe
+
+STUCK = 'kind = "stuck_bit"\noffset = 40960\nbit = 3\nvalue = 1'
+
+
+def test_a_healthy_card_keeps_every_promise() -> None:
+    bench = run_probe("memory_scan", profile="quick")
+    assert not bench.unset
+    assert bench.number("wrong_words") == 0
+    assert bench.number("words_compared") == bench.number("words_expected")
+    assert bench.number("coverage") > 97
+    assert 1000 < bench.number("sweep_rate") < 2100
+
+
+def test_a_wrong_word_is_located_for_a_technician() -> None:
+    bench = run_probe("memory_scan", faulty(STUCK), profile="quick")
+    mismatch = bench.mismatches[0]
+    assert (mismatch.offset, mismatch.flips, mismatch.kind) == (40960, 1, "hard")
+    assert int(mismatch.expected, 16) ^ int(mismatch.actual, 16) == 1 << 3
+    assert isinstance(bench.values["error_bound"], Absent)
+
+
+def test_ecc_hides_a_single_bit_from_compares_and_counts_it() -> None:
+    bench = run_probe("memory_scan", faulty(STUCK, HEALTHY.replace("ecc = false\n", "")), profile="quick")
+    assert bench.number("wrong_words") == 0
+    counted = bench.card.counters().ecc_corrected_volatile
+    assert isinstance(counted, int)
+    assert counted > 0

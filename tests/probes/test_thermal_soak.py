@@ -1,0 +1,36 @@
+"""Thermal soak: a clean step of power, and what held the clocks down during it."""
+
+import pytest
+
+from gpucert.reading import Absent
+from tests.fakes import faulty, run_probe
+
+TIMES = {"idle_s": 10, "heat_s": 40, "cool_s": 10}
+
+
+def test_heat_begins_after_the_rest_and_ends_before_the_cooling() -> None:
+    bench = run_probe("thermal_soak", seconds=100, **TIMES)
+    assert not bench.unset
+    assert bench.number("heat_began") == pytest.approx(10, abs=1.5)
+    assert bench.number("heat_ended") - bench.number("heat_began") == pytest.approx(40, abs=2.5)
+    assert bench.number("end_temperature") > bench.number("idle_temperature") + 10
+    assert bench.number("plateau_power") == pytest.approx(400, rel=0.1)
+    assert bench.number("thermal_throttle") == bench.number("power_brake") == 0
+
+
+def test_the_hosts_power_brake_is_told_apart_from_heat() -> None:
+    bench = run_probe("thermal_soak", faulty('kind = "power_brake"\nat_s = 0'), seconds=100, **TIMES)
+    assert bench.number("power_brake") > 90
+    assert bench.number("thermal_throttle") == 0
+
+
+def test_a_card_that_slows_down_from_heat_shows_it() -> None:
+    bench = run_probe("thermal_soak", faulty('kind = "interface"\nscale = 4'), seconds=100, **TIMES)
+    assert bench.number("thermal_throttle") > 10
+
+
+def test_an_absurd_sensor_is_not_averaged() -> None:
+    bench = run_probe(
+        "thermal_soak", faulty('kind = "absurd"\nreading = "temperature_c"\nvalue = 255'), seconds=100, **TIMES
+    )
+    assert isinstance(bench.values["end_temperature"], Absent)
