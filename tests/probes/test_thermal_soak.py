@@ -25,7 +25,7 @@ def test_the_hosts_power_brake_is_told_apart_from_heat() -> None:
 
 
 def test_a_card_that_slows_down_from_heat_shows_it() -> None:
-    bench = run_probe("thermal_soak", faulty('kind = "interface"\nscale = 4'), seconds=100, **TIMES)
+    bench = run_probe("thermal_soak", faulty('kind = "interface"\nscale = 3'), seconds=100, **TIMES)
     assert bench.number("thermal_throttle") > 10
 
 

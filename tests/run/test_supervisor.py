@@ -72,9 +72,10 @@ def real(folder: Path, gpu: str) -> RunRequest:
 
 @pytest.mark.parametrize(("gpu", "error"), [("no-driver", NoDriverError), ("7", NoSuchGpuError)])
 def test_a_card_that_cannot_be_had_leaves_nothing_behind(tmp_path: Path, gpu: str, error: type[Exception]) -> None:
+    (tmp_path / "mine").mkdir()
     with pytest.raises(error):
-        supervisor.run_card(real(tmp_path / "card", gpu), parts=RIG)
-    assert not (tmp_path / "card" / journal.NAME).exists()
+        supervisor.run_card(real(tmp_path / "mine" / "run" / "card", gpu), parts=RIG)
+    assert list((tmp_path / "mine").iterdir()) == []
 
 
 @pytest.mark.parametrize(

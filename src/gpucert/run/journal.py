@@ -32,7 +32,7 @@ from gpucert.record import (
     Station,
     StepRecord,
 )
-from gpucert.run import locks
+from gpucert.run import locks, telemetry
 from gpucert.run.plan import PlannedRun, Step
 from gpucert.run.request import RequestError
 
@@ -240,30 +240,35 @@ def _refuse_other_schema(body: bytes, source: str) -> None:
 class Journal:
     """The journal of a run that goes on, locked against others."""
 
-    def __init__(self, path: Path, fd: int, entries: Iterable[AnyEntry], length: int) -> None:
+    def __init__(
+        self, path: Path, fd: int, entries: Iterable[AnyEntry], length: int, made: tuple[Path, ...] = ()
+    ) -> None:
         self.path = path
         self.fd = fd
         self.entries = list(entries)
         self._length = length
+        self._made = made
 
     @classmethod
     def create(cls, folder: Path) -> "Journal":
         """An empty journal in a folder that holds none, made when missing. Raises FolderError, BusyError."""
         path = folder / NAME
+        made = tuple(place for place in (folder, *folder.parents) if not place.exists())
         try:
             folder.mkdir(parents=True, exist_ok=True)
             fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            sync_folder(folder)
         except OSError as error:
             raise FolderError(f"{folder}: {error.strerror}; choose another --out") from error
         with _closing_on_error(fd):
             locks.hold(fd, str(folder), _holder(_read(fd)))
-            if b"\n" in _read(fd):
+            if b"\n" in _read(fd) or any((folder / name).is_file() for name in ("record.json", telemetry.NAME)):
                 raise FolderInUseError(
                     f"{folder}: already holds a run; continue it with `gpucert certify --resume {folder}` "
                     "or choose another --out"
                 )
             os.ftruncate(fd, 0)
-        return cls(path, fd, (), 0)
+        return cls(path, fd, (), 0, made)
 
     @classmethod
     def reopen(cls, folder: Path) -> "Journal":
@@ -302,11 +307,23 @@ class Journal:
         os.close(self.fd)
 
     def discard(self) -> None:
-        """Take away a journal in which nothing was written, and its folder if that is empty."""
-        if not self.entries:
-            with contextlib.suppress(OSError):
-                self.path.unlink()
-                self.path.parent.rmdir()
+        """Take away a journal in which nothing was written, and the folders that were made for it."""
+        if self.entries:
+            return
+        with contextlib.suppress(OSError):
+            self.path.unlink()
+            self.path.with_name(telemetry.NAME).unlink(missing_ok=True)
+            for place in self._made:
+                place.rmdir()
+
+
+def sync_folder(folder: Path) -> None:
+    """Bring the names of a folder's files to the disk. Raises OSError."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 @contextlib.contextmanager

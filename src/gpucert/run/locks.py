@@ -5,10 +5,10 @@ import fcntl
 import hashlib
 import os
 import stat
-import tempfile
 import time
 from pathlib import Path
 
+_SHARED = Path("/tmp")  # noqa: S108  # because TMPDIR differs between users, and all of them share the card
 ORPHAN_GRACE_S = 5.0
 """How long to wait for the children of a run that is dead: the kernel is ending them."""
 
@@ -24,7 +24,7 @@ class LockFolderError(RuntimeError):
 def folder() -> Path:
     """Where card locks lie: one place for all users of the station; `GPUCERT_LOCK_DIR` names another."""
     chosen = os.environ.get("GPUCERT_LOCK_DIR")
-    return Path(chosen) if chosen else Path(tempfile.gettempdir()) / "gpucert-locks"
+    return Path(chosen) if chosen else _SHARED / "gpucert-locks"
 
 
 def lock_card(card_id: str) -> int:
@@ -35,16 +35,26 @@ def lock_card(card_id: str) -> int:
     place = folder()
     _make_shared(place)
     path = place / f"{hashlib.sha256(card_id.encode()).hexdigest()[:24]}.lock"
-    fd = _open_shared(path)
-    try:
-        hold(fd, f"card {card_id}", _written_pid(fd))
-    except BusyError:
-        os.close(fd)
-        raise
+    fd = _hold_shared(path, f"card {card_id}")
     with contextlib.suppress(OSError):  # another user's lock file may be readable only: the lock holds all the same
         os.ftruncate(fd, 0)
         os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
     return fd
+
+
+def _hold_shared(path: Path, what: str) -> int:
+    """Open and lock a file, again if a cleaner of old files took its name away in between."""
+    while True:
+        fd = _open_shared(path)
+        try:
+            hold(fd, what, _written_pid(fd))
+        except BusyError:
+            os.close(fd)
+            raise
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(path.stat(), os.fstat(fd)):
+                return fd
+        os.close(fd)
 
 
 def hold(fd: int, what: str, holder: int | None) -> None:

@@ -6,6 +6,7 @@ being file descriptors.
 
 import os
 import selectors
+import stat
 import sys
 import time
 from dataclasses import dataclass
@@ -110,6 +111,8 @@ class Monitor:
         after = self._card.gpu.counters()
         self._gather()
         self._step = None
+        if stat.S_ISREG(os.fstat(self._telemetry_fd).st_mode):
+            os.fsync(self._telemetry_fd)
         self._supervisor.send(
             StepEnded(
                 ended_s=self._card.now_s(),
