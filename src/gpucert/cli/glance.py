@@ -6,7 +6,7 @@ A run judges all of these over time; a capture has only the moment, so confidenc
 from collections import Counter as Tally
 from collections.abc import Iterable
 
-from gpucert.device import xid
+from gpucert.catalogue import xid
 from gpucert.device.gpu import THERMAL_REASONS, EventReason
 from gpucert.device.kernel_log import FELL_OFF_THE_BUS
 from gpucert.device.smi import Capture
@@ -78,7 +78,6 @@ _Observation = tuple[str, str, str, Confidence]
 def _observations(capture: Capture) -> Iterable[_Observation]:
     yield from _presence(capture)
     yield from _slowdowns(capture.sample.event_reasons)
-    yield from _repairs(capture)
     yield from _xids(capture.events)
 
 
@@ -115,14 +114,6 @@ def _slowdowns(mask: object) -> Iterable[_Observation]:
         )
     if reasons & THERMAL_REASONS:
         yield "thermal.throttle", "thermal_throttle", "The card was slowed by heat when this was written.", "possible"
-
-
-def _repairs(capture: Capture) -> Iterable[_Observation]:
-    counters = capture.counters
-    if counters.repair_pending is True:
-        yield "device.reset_required", "repair_pending", "A repair of a channel or a TPC waits for a reset.", "certain"
-    if counters.memory_unrepairable is True:
-        yield "memory.row_remap", "memory_unrepairable", "The card calls its memory unrepairable.", "certain"
 
 
 def _xids(events: tuple[Event, ...]) -> Iterable[_Observation]:

@@ -40,7 +40,7 @@ def codes() -> tuple[int, ...]:
 
 @cache
 def _catalogue() -> dict[int, Xid]:
-    text = files("gpucert.device").joinpath("xid_catalog.tsv").read_text(encoding="utf-8")
+    text = files("gpucert.catalogue").joinpath("xid_catalog.tsv").read_text(encoding="utf-8")
     _comment, _heading, *lines = text.splitlines()
     return {row.code: row for row in map(_row, lines)}
 

@@ -1,0 +1,258 @@
+"""What a card says of itself, judged: identity, modes and limits, and the counters of its life.
+
+Used for a run's record and for a capture alike. Every finding names whose rule it is.
+"""
+
+from collections.abc import Iterator
+
+from msgspec import structs
+
+from gpucert.catalogue.matching import Match
+from gpucert.diagnosis import kind_of
+from gpucert.outcome import Outcome
+from gpucert.reading import Absence, Absent, Reading
+from gpucert.record import Counters, Identity, Process, Settings
+from gpucert.verdict.verdict import Confidence, Diagnosed, Finding
+
+REMAPS_AT_MOST = 512
+RETIRED_AT_MOST = 60
+DBE_AT_MOST = 15
+CONTENDING_MIB = 0
+
+_OWN = "gpucert policy"
+_NVIDIA_REMAP = "NVIDIA, RMA policy thresholds for row remapping"
+_NVIDIA_SRAM = "NVIDIA, RMA policy: SRAM threshold flag"
+_DCGM = "DCGM health watch and Azure's retirement rule: 60 pages"
+_NVML = "NVML"
+_CATALOGUE = "gpucert catalogue"
+
+Judged = tuple[tuple[Finding, ...], tuple[Diagnosed, ...]]
+_Item = Finding | Diagnosed
+
+
+def judge_facts(
+    identity: Identity,
+    settings: Settings,
+    counters: Counters,
+    match: Match,
+    processes: Reading[tuple[Process, ...]] | None = None,
+) -> Judged:
+    """Findings and diagnoses of what the card answers, without any load. `processes` is None where nobody asked."""
+    items = [
+        *_identity(identity, match),
+        *_settings(settings, match),
+        *_counters(counters, match),
+        *(() if processes is None else _processes(processes)),
+    ]
+    return (
+        tuple(item for item in items if isinstance(item, Finding)),
+        tuple(item for item in items if isinstance(item, Diagnosed)),
+    )
+
+
+def diagnosed(code: str, evidence: str, confidence: Confidence = "certain", where: str = "") -> Diagnosed:
+    """A diagnosis with the action and subject of the table. Raises UnknownDiagnosisError."""
+    kind = kind_of(code)
+    return Diagnosed(
+        code=code, where=where, confidence=confidence, action=kind.action, evidence=evidence, subject=kind.subject
+    )
+
+
+def _finding(
+    measure: str, outcome: Outcome, value: object, limit: str, reason: str, authority: str, *, probe: str = "card"
+) -> Finding:
+    shown = value if isinstance(value, int | float | str) or value is None else str(value)
+    if isinstance(shown, bool):
+        shown = "yes" if shown else "no"
+    return Finding(
+        probe=probe,
+        measure=measure,
+        outcome=outcome,
+        value=shown,
+        unit="1" if isinstance(shown, int) else "",
+        limit=limit,
+        reason=reason,
+        authority=authority,
+    )
+
+
+def _about_station(finding: Finding) -> Finding:
+    return structs.replace(finding, subject="station")
+
+
+# Identity
+
+
+def _identity(identity: Identity, match: Match) -> Iterator[_Item]:
+    claims = (("name", match.name_agrees), ("memory_mib", match.memory_agrees), ("cuda_cores", match.cores_agree))
+    for field, agrees in claims:
+        value = getattr(identity, field)
+        if agrees is False:
+            yield _finding(field, Outcome.FAIL, value, "as the model's", match.reason, _CATALOGUE, probe="identity")
+    if match.name_agrees is False or match.cores_agree is False:
+        yield diagnosed("identity.mismatch", match.reason)
+    elif match.memory_agrees is False:
+        yield diagnosed("identity.memory", match.reason)
+    if match.model is None and match.name_agrees is not False:
+        reason = f"UNGRADED: {match.reason}"
+        yield _finding("model", Outcome.SKIPPED, identity.name, "a model of the catalogue", reason, _CATALOGUE)
+    elif match.model is not None and not any(agrees is False for _, agrees in claims):
+        yield _finding("model", Outcome.PASS, match.model.key, "a model of the catalogue", match.reason, _CATALOGUE)
+
+
+# Modes and limits
+
+
+def _settings(settings: Settings, match: Match) -> Iterator[_Item]:
+    ships_with_ecc = match.model is not None and match.model.memory.ecc_as_shipped
+    if settings.ecc is False and ships_with_ecc:
+        yield _about_station(
+            _finding("ecc", Outcome.FAIL, "off", "on, as shipped", "ECC is off on a model that ships with it on.", _OWN)
+        )
+        yield diagnosed("config.ecc", "ECC mode is off; the model ships with it on")
+    for mode, now, then in (
+        ("ECC", settings.ecc, settings.ecc_pending),
+        ("MIG", settings.mig, settings.mig_pending),
+    ):
+        if isinstance(now, bool) and isinstance(then, bool) and now != then:
+            reason = f"A change of {mode} mode waits for a restart."
+            yield _about_station(
+                _finding(f"{mode.lower()}_pending", Outcome.FAIL, then, f"as now ({now})", reason, _OWN)
+            )
+            yield diagnosed("config.pending", f"{mode} is {_on(now)} now and {_on(then)} after a restart")
+    if settings.mig is True:
+        reason = "MIG splits the card and hides its counters."
+        yield _about_station(_finding("mig", Outcome.FAIL, "on", "off", reason, _OWN))
+        yield diagnosed("config.mig", "MIG mode is on")
+    yield from _power_limit(settings)
+
+
+def _on(value: bool) -> str:  # the one thing that it tells
+    return "on" if value else "off"
+
+
+def _power_limit(settings: Settings) -> Iterator[_Item]:
+    enforced, default = settings.power_limit_w, settings.power_default_w
+    if isinstance(enforced, Absent) or isinstance(default, Absent):
+        return
+    if enforced < default - 1:
+        reason = f"The power limit is lowered to {enforced:.0f} W; the card's default is {default:.0f} W."
+        found = _finding("power_limit", Outcome.FAIL, enforced, f"≥ {default:.0f} W", reason, _NVML)
+        yield _about_station(structs.replace(found, unit="W"))
+        yield diagnosed("power.limit", f"enforced {enforced:.0f} W, default {default:.0f} W")
+
+
+# Counters of the card's life
+
+
+def _counters(counters: Counters, match: Match) -> Iterator[_Item]:
+    yield from _remapping(counters, match)
+    yield from _retirement(counters)
+    yield from _sram(counters)
+    yield from _inforom(counters)
+    yield from _history(counters)
+    yield from _recovery(counters)
+
+
+def _remapping(counters: Counters, match: Match) -> Iterator[_Item]:
+    count, pending, failed = counters.remapped_uncorrectable, counters.remap_pending, counters.remap_failure
+    if failed is True:
+        yield _finding("remap_failure", Outcome.FAIL, "yes", "no", "A memory row could not be remapped.", _NVIDIA_REMAP)
+        yield diagnosed("memory.row_remap", "the row-remapping failure flag is set")
+    elif isinstance(count, int) and count >= REMAPS_AT_MOST:
+        reason = f"{count} rows are remapped after uncorrectable errors."
+        yield _finding("remapped_uncorrectable", Outcome.FAIL, count, f"< {REMAPS_AT_MOST}", reason, _NVIDIA_REMAP)
+        yield diagnosed("memory.row_remap", reason)
+    elif pending is True:
+        reason = "A row remap waits for a reset: what was tested is not what will be used."
+        yield _about_station(_finding("remap_pending", Outcome.FAIL, "yes", "no", reason, _NVIDIA_REMAP))
+        yield diagnosed("memory.row_remap", "a row remap is pending")
+    elif isinstance(count, int) and count > 0:
+        reason = f"{count} rows are remapped after uncorrectable errors: disclosed."
+        yield _finding("remapped_uncorrectable", Outcome.PASS, count, f"< {REMAPS_AT_MOST}", reason, _NVIDIA_REMAP)
+    banks = counters.remap_banks
+    if isinstance(banks, Absent):
+        return
+    *_, low, none = banks
+    if low or none:
+        yield diagnosed("memory.remap_reserve", f"of {sum(banks)} banks {low} have one spare row left and {none} none")
+    total = match.model.memory.remap_banks if match.model else None
+    if total is not None and sum(banks) != total:
+        reason = f"The row remapper counts {sum(banks)} banks where the model has {total}."
+        yield _finding("remap_banks", Outcome.FAIL, sum(banks), f"= {total}", reason, _CATALOGUE)
+        yield diagnosed("identity.mismatch", reason, "likely")
+
+
+def _retirement(counters: Counters) -> Iterator[_Item]:
+    sbe, dbe = counters.retired_sbe, counters.retired_dbe
+    if counters.retired_pending is True:
+        reason = "A page retirement waits for a driver reload."
+        yield _about_station(_finding("retired_pending", Outcome.FAIL, "yes", "no", reason, _DCGM))
+        yield diagnosed("memory.retired_pages", "a page retirement is pending")
+    if isinstance(sbe, Absent) or isinstance(dbe, Absent):
+        return
+    if sbe + dbe >= RETIRED_AT_MOST:
+        reason = f"{sbe + dbe} memory pages are retired."
+        yield _finding("retired_pages", Outcome.FAIL, sbe + dbe, f"< {RETIRED_AT_MOST}", reason, _DCGM)
+        yield diagnosed("memory.retired_pages", f"{sbe} pages after single-bit and {dbe} after double-bit errors")
+    elif sbe + dbe > 0:
+        reason = f"{sbe + dbe} memory pages are retired: disclosed."
+        yield _finding("retired_pages", Outcome.PASS, sbe + dbe, f"< {RETIRED_AT_MOST}", reason, _DCGM)
+
+
+def _sram(counters: Counters) -> Iterator[_Item]:
+    if counters.sram_threshold_exceeded is True:
+        yield _finding("sram_threshold", Outcome.FAIL, "yes", "no", "SRAM errors passed the threshold.", _NVIDIA_SRAM)
+        yield diagnosed("memory.sram", "the SRAM threshold flag is set")
+    if counters.memory_unrepairable is True:
+        reason = "The card says that its memory cannot be repaired any more."
+        yield _finding("memory_unrepairable", Outcome.FAIL, "yes", "no", reason, _NVML)
+        yield diagnosed("memory.row_remap", reason)
+    if counters.repair_pending is True:
+        reason = "A repair of the card waits for a reset."
+        yield _about_station(_finding("repair_pending", Outcome.FAIL, "yes", "no", reason, _NVML))
+        yield diagnosed("device.reset_required", reason)
+
+
+def _inforom(counters: Counters) -> Iterator[_Item]:
+    if counters.inforom_valid is False:
+        reason = "The checksum of the card's own record (InfoROM) is wrong."
+        yield _finding("inforom_valid", Outcome.FAIL, "no", "yes", reason, "NVML, NVML_ERROR_CORRUPTED_INFOROM")
+        yield diagnosed("identity.inforom", reason)
+
+
+def _history(counters: Counters) -> Iterator[_Item]:
+    past = counters.ecc_uncorrected_aggregate
+    if isinstance(past, int) and past > 0:
+        reason = (
+            f"{past} uncorrectable errors in the card's life: disclosed. A clean counter would prove no clean past."
+        )
+        yield structs.replace(
+            _finding("ecc_uncorrected_aggregate", Outcome.PASS, past, "", reason, _NVML), advisory=True
+        )
+
+
+def _recovery(counters: Counters) -> Iterator[_Item]:
+    action = counters.recovery_action
+    asked = isinstance(action, int) and action != 0
+    held = next(
+        (name for name in Counters.__struct_fields__ if _is_reset(getattr(counters, name))),
+        None,
+    )
+    if asked or held:
+        reason = f"The driver asks for recovery action {action}." if asked else f"Reading {held} needs a reset first."
+        yield _about_station(_finding("recovery_action", Outcome.FAIL, str(action), "none", reason, _NVML))
+        yield diagnosed("device.reset_required", reason)
+
+
+def _is_reset(value: object) -> bool:
+    return isinstance(value, Absent) and value.absent is Absence.RESET_REQUIRED
+
+
+def _processes(processes: Reading[tuple[Process, ...]]) -> Iterator[_Item]:
+    if isinstance(processes, Absent) or not processes:
+        return
+    known = [process.memory_mib for process in processes if isinstance(process.memory_mib, int)]
+    reason = f"{len(processes)} other processes used the card ({sum(known)} MiB known)."
+    yield _about_station(_finding("processes", Outcome.FAIL, len(processes), "0", reason, _OWN))
+    yield diagnosed("station.contention", reason)
