@@ -41,7 +41,7 @@ OWN: dict[str, list[tuple[str | None, str | None, set[str]]]] = {
         ("NVIDIA GeForce RTX 4090", "610.57.04", {"config.pending"}),
     ],
     "v100-retired.xml": [
-        ("Tesla V100-SXM3-32GB", "410.104", {"memory.retired_pages", "memory.ecc_uncorrected"}),
+        ("Tesla V100-SXM3-32GB", "410.104", {"memory.retired_pages"}),
     ],
     "a100-mig.xml": [("NVIDIA A100-SXM4-80GB", "535.54.03", {"config.mig"})],
     "bug-report.txt": [
@@ -59,7 +59,38 @@ def test_own_captures(name: str) -> None:
 
 
 NOTHING: set[str] = set()
-REAL: dict[str, list[tuple[str | None, str | None, set[str]]]] = {}
+REAL: dict[str, list[tuple[str | None, str | None, set[str]]]] = {
+    "azhpc__nvidia-smi-inforom.out": [(None, "460.32.03", {"identity.inforom"})],
+    "gpud__nvidia-smi-query.535.129.03.out.0.valid.a10": [("NVIDIA A10", "535.129.03", {"memory.row_remap"})],
+    "gpud__nvidia-smi-query.535.154.05.out.0.valid.4090": [("NVIDIA GeForce RTX 4090", "535.154.05", NOTHING)] * 8,
+    "gpud__nvidia-smi-query.535.154.05.out.1.valid": [("NVIDIA GeForce RTX 4090", "535.154.05", NOTHING)] * 8,
+    "gpud__nvidia-smi-query.535.161.08.out.0.valid": [("NVIDIA H100 80GB HBM3", "535.161.08", {"station.power"})] * 8,
+    "pai__nvidia_smi_out_of_order.xml": [("Tesla K80", "430.26", NOTHING)] * 4,
+    "pai__nvidia_smi_sample.xml": [("GeForce GTX 1070", "384.66", NOTHING)] * 2,
+    "telegraf__a100-sxm4-v12.xml": [("NVIDIA A100-SXM4-80GB", "535.54.03", {"config.mig"})],
+    "telegraf__gtx-1070-ti.xml": [("GeForce GTX 1070 Ti", None, NOTHING)],
+    "telegraf__quadro-p2000-v12.xml": [("Quadro P2000", "525.125.06", NOTHING)],
+    "telegraf__quadro-p400.xml": [("Quadro P400", "418.43", NOTHING)],
+    "telegraf__rtx-3060-v12.xml": [("NVIDIA GeForce RTX 3060 12GB", "570.124.04", NOTHING)],
+    "telegraf__rtx-3080-v12.xml": [("NVIDIA GeForce RTX 3080 10GB", "536.40", NOTHING)],
+    "telegraf__rtx-3080-v13.xml": [("NVIDIA GeForce RTX 3080 10GB", "595.58.03", NOTHING)],
+    "telegraf__rtx-3090-v12.xml": [("NVIDIA GeForce RTX 3090", "525.147.05", {"power.limit"})],
+    "utku__linux-x86_64__nvidia-geforce-rtx-2080-super__595.71.05.txt": [
+        ("NVIDIA GeForce RTX 2080 SUPER", "595.71.05", NOTHING)
+    ]
+    * 2,
+    "utku__linux-x86_64__nvidia-h100-80gb-hbm3__590.48.01.txt": [("NVIDIA H100 80GB HBM3", "590.48.01", NOTHING)] * 2,
+    "utku__linux-x86_64__nvidia-h100-mig__590.48.01.txt": [("NVIDIA H100 80GB HBM3", "590.48.01", {"config.mig"})] * 2,
+    "utku__windows-x86_64__nvidia-geforce-rtx-2080-super__591.86.txt": [
+        ("NVIDIA GeForce RTX 2080 SUPER", "591.86", NOTHING)
+    ]
+    * 2,
+    "utku__windows-x86_64__nvidia-geforce-rtx-2080-super__610.62.txt": [
+        ("NVIDIA GeForce RTX 2080 SUPER", "610.62", NOTHING)
+    ]
+    * 2,
+}
+"""Real captures: model, driver, diagnoses of each card. What is only disclosed (old errors, few pages) is none."""
 
 
 def test_something_found_exits_20_and_nothing_found_10(tmp_path: Path) -> None:
@@ -180,6 +211,29 @@ def test_readings_that_say_why_they_are_none_are_found(tmp_path: Path, words: st
     text = (HERE / "a10-and-h100.txt").read_text(encoding="utf-8")
     path.write_text(text.replace("Current Temp                  : 33 C", f"Current Temp                  : {words}"))
     assert diagnosis in codes(cards(path)[0])
+
+
+def test_json_carries_the_readings_themselves() -> None:
+    a10, h100 = cards(HERE / "a10-and-h100.txt")
+    assert a10["counters"]["remapped_uncorrectable"] == 4
+    assert a10["counters"]["inforom_valid"] == {"absent": "unknown", "detail": "not in this capture"}
+    assert a10["identity"]["serial"] == "1320000000001"
+    assert h100["sample"]["event_reasons"] == 0x88
+
+
+def test_a_name_that_its_ids_belie_is_no_model(tmp_path: Path) -> None:
+    path = tmp_path / "fake.txt"
+    text = (HERE / "a10-and-h100.txt").read_text(encoding="utf-8")
+    path.write_text(text.replace(": NVIDIA A10\n", ": NVIDIA H100 80GB HBM3\n", 1), encoding="utf-8")
+    fake = cards(path)[0]
+    assert "identity.mismatch" in codes(fake)
+    assert fake["model"] != "NVIDIA H100 80GB HBM3"
+
+
+def test_what_is_no_fault_is_disclosed_all_the_same() -> None:
+    shown = inspect(HERE / "v100-retired.xml", env={"COLUMNS": "200"}).stdout
+    assert "2 memory pages are retired: disclosed." in shown
+    assert "7627 uncorrectable errors in the card's life: disclosed." in shown
 
 
 # --- real captures

@@ -7,9 +7,12 @@ import click
 from msgspec import Struct
 
 from gpucert.outcome import ExitCode, Outcome, VerdictOutcome
+from gpucert.reading import Reading
+from gpucert.record import Counters, Event, Identity, Process, Sample, Settings
 from gpucert.verdict.verdict import Diagnosed, Finding
 
 if TYPE_CHECKING:
+    from gpucert.catalogue.matching import Match
     from gpucert.device.smi import Capture
 
 
@@ -20,10 +23,10 @@ class Look(Struct, frozen=True, kw_only=True):
     document: int
     card: str
     bus_id: str
-    name: str | None
-    """As the card answers it; None where the file does not tell."""
     model: str | None
-    """Key of the catalogue; None for a model that it does not have."""
+    """Key of the catalogue; else the name that the card answers, unless its ids belie it."""
+    graded: bool
+    """Whether the catalogue has the model: without it there is no performance to expect."""
     model_reason: str
     driver: str | None
     outcome: VerdictOutcome
@@ -32,6 +35,12 @@ class Look(Struct, frozen=True, kw_only=True):
     diagnoses: tuple[Diagnosed, ...]
     notes: tuple[str, ...]
     exit_code: ExitCode
+    identity: Identity
+    settings: Settings
+    counters: Counters
+    sample: Sample
+    processes: Reading[tuple[Process, ...]]
+    events: tuple[Event, ...]
 
     @property
     def found(self) -> bool:
@@ -127,7 +136,7 @@ def judge(capture: "Capture") -> Look:
         memory_mib=identity.memory_mib if isinstance(identity.memory_mib, int) else None,
         cuda_cores=None,
     )
-    judged, glanced = judge_facts(identity, capture.settings, capture.counters, match.model), judge_glance(capture)
+    judged, glanced = judge_facts(identity, capture.settings, capture.counters, match), judge_glance(capture)
     findings = (*judged[0], *glanced[0])
     diagnoses = _each_once(judged[1], glanced[1])
     found = _speaks_against(findings, diagnoses)
@@ -136,8 +145,8 @@ def judge(capture: "Capture") -> Look:
         document=capture.document,
         card=identity.card_id,
         bus_id=str(identity.bus_id),
-        name=_known(identity.name),
-        model=match.model.key if match.model else None,
+        model=_model(match, identity.name),
+        graded=match.model is not None,
         model_reason=match.reason,
         driver=_known(identity.driver),
         outcome=VerdictOutcome.NOT_CERTIFIED if found else VerdictOutcome.REPORTED,
@@ -145,7 +154,19 @@ def judge(capture: "Capture") -> Look:
         diagnoses=diagnoses,
         notes=capture.notes,
         exit_code=ExitCode.NOT_CERTIFIED if found else ExitCode.RESTRICTED,
+        identity=identity,
+        settings=capture.settings,
+        counters=capture.counters,
+        sample=capture.sample,
+        processes=capture.processes,
+        events=capture.events,
     )
+
+
+def _model(match: "Match", name: Reading[str]) -> str | None:
+    if match.model is not None:
+        return match.model.key
+    return None if match.name_agrees is False else _known(name)
 
 
 def _speaks_against(findings: tuple[Finding, ...], diagnoses: tuple[Diagnosed, ...]) -> bool:

@@ -39,7 +39,9 @@ def _heading(out: "Console", capture: Capture, look: "Look") -> None:
     ordinal = f", document {capture.document} of {capture.documents}" if capture.documents > 1 else ""
     taken = "" if isinstance(capture.taken_at, Absent) else f", {capture.taken_at}"
     out.print()
-    _say(out, f"{look.name or 'A card without a readable name'} at {look.bus_id}", "bold")
+    name = capture.identity.name
+    known = "A card without a readable name" if isinstance(name, Absent) else name
+    _say(out, f"{known} at {look.bus_id}", "bold")
     _say(out, f"{capture.source}{ordinal}{taken}", "dim")
 
 
@@ -57,7 +59,7 @@ def _facts(out: "Console", capture: Capture, look: "Look") -> None:
 
 
 def _rows(capture: Capture, look: "Look") -> Iterable[tuple[str, str]]:
-    yield "model", f"{look.model or 'not graded'}: {look.model_reason}"
+    yield "model", f"{look.model if look.graded else 'not graded'}: {look.model_reason}"
     items = tuple(_items(capture))
     for topic in dict.fromkeys(item.topic for item in items):
         known = [item.text for item in items if item.topic == topic and isinstance(item.text, str)]
@@ -120,7 +122,7 @@ def _against(out: "Console", look: "Look") -> None:
         _diagnosis(out, diagnosis)
     told = {diagnosis.evidence for diagnosis in look.diagnoses}
     for finding in look.findings:
-        if finding.outcome in _AGAINST and finding.reason not in told:
+        if finding.reason not in told:
             _finding(out, finding)
     if look.found:
         return
@@ -137,5 +139,9 @@ def _diagnosis(out: "Console", diagnosis: Diagnosed) -> None:
 
 
 def _finding(out: "Console", finding: Finding) -> None:
+    """Against the card in its colour; what is no fault but must be disclosed (remapped rows, old errors) plainly."""
     look = LOOKS[finding.outcome]
-    _say(out, f"  {look.symbol} {look.word}: {finding.reason}", look.colour)
+    if finding.outcome in _AGAINST:
+        _say(out, f"  {look.symbol} {look.word}: {finding.reason}", look.colour)
+    elif finding.outcome is Outcome.PASS and finding.probe != "identity":
+        _say(out, f"  · {finding.reason}")
