@@ -17,7 +17,7 @@ class ProblemError(click.ClickException):
 
     def __init__(self, message: str, exit_code: ExitCode = ExitCode.USAGE) -> None:
         super().__init__(message)
-        self.exit_code = int(exit_code)
+        self.exit_code = int(exit_code)  # type: ignore[misc]  # click reads it off the error that was raised
 
     def show(self, file: IO[str] | None = None) -> None:
         """Print the line; control characters in names of files and cards are escaped."""

@@ -11,7 +11,8 @@ from functools import partial
 from types import ModuleType
 from typing import TypeVar
 
-from gpucert.device import bounds, bus_id, xid
+from gpucert.catalogue import xid
+from gpucert.device import bounds, bus_id
 from gpucert.device.gpu import NoDriverError, NoSuchGpuError
 from gpucert.device.nvml_answers import (
     CORRUPTED_INFOROM,
