@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpucert.device import kernel_log, xid
+from gpucert.catalogue import xid
+from gpucert.device import kernel_log
 from gpucert.device.kernel_log import LostLine, NamedLine, SxidLine, XidLine
 
 LINES: list[tuple[str, str, int]] = [
