@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gpucert.run import locks, supervisor
+from gpucert.run import locks, supervisor, telemetry
 from gpucert.run.journal import FolderInUseError
 from tests.run.runs import RIG, children, in_process, kill, lines, until, virtual
 
@@ -88,3 +88,26 @@ def test_a_folder_that_holds_a_run_is_not_overwritten(tmp_path: Path) -> None:
     with pytest.raises(FolderInUseError, match="already holds a run; continue it with `gpucert certify --resume"):
         supervisor.run_card(virtual(folder, "good"), parts=RIG)
     assert (folder / "journal.jsonl").read_bytes() == before
+
+
+@pytest.mark.parametrize("journal_text", [None, b"", b'{"n":0,"crc":"00'])
+def test_what_a_run_leaves_that_was_killed_before_its_first_entry_is_no_run(
+    tmp_path: Path, journal_text: bytes | None
+) -> None:
+    folder = tmp_path / "card"
+    folder.mkdir()
+    (folder / telemetry.NAME).write_text(telemetry.HEADER)
+    if journal_text is not None:
+        (folder / "journal.jsonl").write_bytes(journal_text)
+    assert not supervisor.run_card(virtual(folder, "good"), parts=RIG).interrupted
+
+
+@pytest.mark.parametrize("name", ["record.json", telemetry.NAME])
+def test_a_run_whose_journal_is_missing_is_not_overwritten(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "card"
+    supervisor.run_card(virtual(folder, "good"), parts=RIG)
+    for path in folder.iterdir():
+        if path.name != name:
+            path.unlink()
+    with pytest.raises(FolderInUseError, match="missing; choose another --out"):
+        supervisor.run_card(virtual(folder, "good"), parts=RIG)

@@ -262,11 +262,7 @@ class Journal:
             raise FolderError(f"{folder}: {error.strerror}; choose another --out") from error
         with _closing_on_error(fd):
             locks.hold(fd, str(folder), _holder(_read(fd)))
-            if b"\n" in _read(fd) or any((folder / name).is_file() for name in ("record.json", telemetry.NAME)):
-                raise FolderInUseError(
-                    f"{folder}: already holds a run; continue it with `gpucert certify --resume {folder}` "
-                    "or choose another --out"
-                )
+            _refuse_a_run(folder, _read(fd))
             os.ftruncate(fd, 0)
         return cls(path, fd, (), 0, made)
 
@@ -315,6 +311,17 @@ class Journal:
             self.path.with_name(telemetry.NAME).unlink(missing_ok=True)
             for place in self._made:
                 place.rmdir()
+
+
+def _refuse_a_run(folder: Path, told: bytes) -> None:
+    """Raise FolderInUseError where a run began; one that was killed before its first entry never did."""
+    if b"\n" in told:
+        raise FolderInUseError(
+            f"{folder}: already holds a run; continue it with `gpucert certify --resume {folder}` "
+            "or choose another --out"
+        )
+    if (folder / "record.json").is_file() or telemetry.has_rows(folder / telemetry.NAME):
+        raise FolderInUseError(f"{folder}: already holds a run, whose {NAME} is missing; choose another --out")
 
 
 def sync_folder(folder: Path) -> None:

@@ -4,6 +4,7 @@ import math
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from msgspec import structs
 
@@ -17,6 +18,11 @@ FULL_TRACE = 4200
 """Samples that a trace keeps in full: seven minutes at 10 Hz. A longer step is thinned to one a second."""
 WINDOW = 36_000
 """Samples that a probe can ask back for: an hour at 10 Hz."""
+
+
+def has_rows(path: Path) -> bool:
+    """Whether a file holds more than the heading: a run that was killed before its first entry leaves that much."""
+    return path.is_file() and path.stat().st_size > len(HEADER.encode())
 
 
 def row(step: int, attempt: int, sample: Sample) -> str:
