@@ -188,6 +188,20 @@ _TABLE = (
         subject="station",
     ),
     Kind(
+        "station.driver",
+        "The card could not be loaded from this station.",
+        "The driver or the compute library (CuPy) is missing, or does not fit the card.",
+        "Install the driver and the extra cuda13 (cuda12 for Pascal and Volta), then test again.",
+        subject="station",
+    ),
+    Kind(
+        "station.down",
+        "The whole station went down twice in the same step: card or power supply, undetermined.",
+        "The journal shows two restarts of the station inside one step.",
+        "Test the card in another station with a known-good power supply.",
+        subject="station",
+    ),
+    Kind(
         "station.worker",
         "A part of the test program was stopped from outside.",
         "A worker or the monitor was killed by a signal that the card cannot cause, or the station ran out of memory.",
@@ -212,7 +226,8 @@ _TABLE = (
         "link.pcie_errors",
         "Transfers over PCIe were repeated or damaged under load.",
         "The replay counter rose, or copied data differed.",
-        "Clean the contacts, reseat, test again in another slot.",
+        "Clean the contacts, reseat, test again in another slot; damaged data twice rejects the card.",
+        subject="station",
     ),
     Kind(
         "link.pcie_bandwidth",

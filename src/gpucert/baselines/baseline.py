@@ -16,6 +16,9 @@ from gpucert.catalogue.model import Model
 
 DIGITS = 6
 """Limits are rounded to these significant digits, so that their hash is the same on every machine."""
+SLOW_OF_REST = 0.6
+"""Share of what follows the first second that comes after the tenth: 0.7 of the rest on its way into the air with a
+time constant of 55 s (two V100: 37 and 46 s), 0.3 in the cold plate with 4 s (four cards: 3.1 to 4.6 s)."""
 DTYPES = ("fp64", "fp32", "fp16", "bf16")
 STREAMS = ("read", "write", "copy")
 
@@ -77,8 +80,10 @@ def _of_spec(measure: str, spec: float, share: float, u: float, unit: str) -> Ce
 def _thermal(model: Model) -> Iterator[Centre]:
     """The healthy resistances that the catalogue estimates."""
     how = "prior derived from temperature limit, board power and published step responses"
-    yield Centre("thermal.fast", model.thermal.fast_c_per_w, 0.0, how)
-    yield Centre("thermal.total", model.thermal.total_c_per_w, 0.0, how)
+    fast, total = model.thermal.fast_c_per_w, model.thermal.total_c_per_w
+    yield Centre("thermal.fast", fast, 0.0, how)
+    yield Centre("thermal.slow", SLOW_OF_REST * (total - fast), 0.0, how)
+    yield Centre("thermal.total", total, 0.0, how)
 
 
 def _limit(centre: Centre, defaults: Defaults, references: References) -> Limit:

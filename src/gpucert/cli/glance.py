@@ -3,10 +3,8 @@
 A run judges all of these over time; a capture has only the moment, so confidence stays low where time would decide.
 """
 
-from collections import Counter as Tally
 from collections.abc import Iterable
 
-from gpucert.catalogue import xid
 from gpucert.device.gpu import THERMAL_REASONS, EventReason
 from gpucert.device.kernel_log import FELL_OFF_THE_BUS
 from gpucert.device.smi import Capture
@@ -14,27 +12,13 @@ from gpucert.diagnosis import kind_of
 from gpucert.outcome import Outcome
 from gpucert.reading import Absence, Absent
 from gpucert.record import Event
+from gpucert.verdict import xids
 from gpucert.verdict.verdict import Confidence, Diagnosed, Finding
 
 PROBE = "inspect"
 
-_OWN_DIAGNOSIS = {
-    48: "memory.ecc_uncorrected",
-    79: "device.lost",
-    94: "memory.ecc_uncorrected",
-    95: "memory.ecc_uncorrected",
-    119: "device.firmware",
-    120: "device.firmware",
-    140: "memory.ecc_uncorrected",
-    171: "memory.ecc_uncorrected",
-}
-"""Xids that other diagnoses account for; the rest are `xid.N`."""
-
 _CONFIDENCE: dict[str, Confidence] = {"FAIL": "likely", "HOLD": "possible", "WARN": "possible"}
 """By what the catalogue says of an Xid in a card's history; weights that are not here say nothing about the card."""
-
-_MAX_QUOTE = 160
-"""Characters of a log line that evidence repeats."""
 
 Judged = tuple[tuple[Finding, ...], tuple[Diagnosed, ...]]
 
@@ -117,12 +101,8 @@ def _slowdowns(mask: object) -> Iterable[_Observation]:
 
 
 def _xids(events: tuple[Event, ...]) -> Iterable[_Observation]:
-    tally = Tally(int(event.code) for event in events if event.kind == "xid")
-    for number, times in sorted(tally.items()):
-        row = xid.describe(number)
-        confidence = _CONFIDENCE.get(row.in_history)
+    for one in xids.logged(events):
+        confidence = _CONFIDENCE.get(one.weight(in_run=False))
         if confidence is not None:
-            text = next(event.text for event in events if event.code == str(number))
-            often = "once" if times == 1 else f"{times} times"
-            evidence = f"The kernel log has Xid {number} ({row.meaning}) {often}: {text[:_MAX_QUOTE]}"
-            yield _OWN_DIAGNOSIS.get(number, f"xid.{number}"), f"xid_{number}", evidence, confidence
+            evidence = f"The kernel log has Xid {one.code} ({one.row.meaning}) {one.often}: {one.quote}"
+            yield one.diagnosis, f"xid_{one.code}", evidence, confidence

@@ -102,11 +102,11 @@ def load_policy(path: Path | None) -> Policy:
 def judge_file(path: Path, policy: Policy) -> Judged:
     """Judge a record by today's baseline and a policy. Raises ProblemError."""
     data, record = _read_record(path)
-    model = match(record.card).model
-    baseline = baselines.for_model(model) if model else None
+    matched = match(record.card)
+    baseline = baselines.for_model(matched.model) if matched.model else None
     digest = hashlib.sha256(data).hexdigest()
-    verdict = judge(record, record_sha256=digest, model=model, baseline=baseline, policy=policy)
-    return Judged(record, digest, verdict, model, baseline)
+    verdict = judge(record, record_sha256=digest, match=matched, baseline=baseline, policy=policy)
+    return Judged(record, digest, verdict, matched.model, _as_judged(baseline, verdict))
 
 
 def judged_before(folder: CardFolder) -> Judged:
@@ -119,7 +119,12 @@ def judged_before(folder: CardFolder) -> Judged:
             f"{folder.record}: was changed after it was judged; judge it again: gpucert judge {folder.path}"
         )
     model = match(record.card).model
-    return Judged(record, digest, verdict, model, baselines.for_model(model) if model else None)
+    return Judged(record, digest, verdict, model, _as_judged(baselines.for_model(model) if model else None, verdict))
+
+
+def _as_judged(baseline: Baseline | None, verdict: Verdict) -> Baseline | None:
+    """The baseline, if it is the one that the verdict rests on: a page must not show other limits than were applied."""
+    return baseline if baseline is not None and baseline.sha256 == verdict.baseline.sha256 else None
 
 
 def _read_record(path: Path) -> tuple[bytes, Record]:

@@ -76,8 +76,9 @@ def _finding(
     )
 
 
-def _about_station(finding: Finding) -> Finding:
-    return structs.replace(finding, subject="station")
+def _about_station(finding: Finding, *, hides: bool = True) -> Finding:
+    """The station's doing. Most of it hides what the card would have answered."""
+    return structs.replace(finding, subject="station", hides=hides)
 
 
 # Identity
@@ -138,7 +139,7 @@ def _power_limit(settings: Settings) -> Iterator[_Item]:
     if enforced < default - 1:
         reason = f"The power limit is lowered to {enforced:.0f} W; the card's default is {default:.0f} W."
         found = _finding("power_limit", Outcome.FAIL, enforced, f"≥ {default:.0f} W", reason, _NVML)
-        yield _about_station(structs.replace(found, unit="W"))
+        yield _about_station(structs.replace(found, unit="W"), hides=False)
         yield diagnosed("power.limit", f"enforced {enforced:.0f} W, default {default:.0f} W")
 
 

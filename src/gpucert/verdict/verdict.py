@@ -9,7 +9,8 @@ from gpucert.outcome import ExitCode, Outcome, VerdictOutcome
 
 SCHEMA = "gpucert.verdict/1"
 
-TierLetter = Literal["A", "B", "C", "D", "E", "F", "G", "H"]
+TierLetter = Literal["A", "B", "C", "D", "E", "F", "G", "H", "custom"]
+"""Letters stand for the shipped policy alone; a tier of any other policy is “custom”."""
 Confidence = Literal["certain", "likely", "possible"]
 
 
@@ -31,7 +32,9 @@ class Finding(Struct, frozen=True, kw_only=True):
     blocker: bool = False
     subject: Subject = "card"
     advisory: bool = False
-    """True where too little is known to let it cost the card anything."""
+    """True where it costs no certificate: too little is known, or only better tiers ask for it."""
+    hides: bool = False
+    """True where the station hid the card's answer: the run is incomplete, whatever else passed."""
 
 
 class Diagnosed(Struct, frozen=True, kw_only=True):

@@ -1,0 +1,136 @@
+"""Cooling: whether paste, cooler, air or room hold the card back, from the step response of a thermal soak."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from msgspec import structs
+
+from gpucert.baselines.limit import Limit
+from gpucert.outcome import Outcome
+from gpucert.reading import Absent
+from gpucert.record import Measurement, StepRecord
+from gpucert.units import Unit, show
+from gpucert.verdict import heat
+from gpucert.verdict.case import Case
+from gpucert.verdict.facts import diagnosed
+from gpucert.verdict.heat import Heat, Resistance
+from gpucert.verdict.rules import OWN
+from gpucert.verdict.steps import against_limit
+from gpucert.verdict.verdict import Confidence, Diagnosed, Finding
+
+PROBE = "thermal"
+ADVISORY_BELOW = 5
+"""Reference cards: with fewer, a thermal finding only advises."""
+INLET_U_C = 3.0
+"""How far an inlet temperature that is worked out from the card at rest may be off."""
+
+_Item = Finding | Diagnosed
+
+
+@dataclass(frozen=True)
+class Inlet:
+    """The air that reaches the card, and how that is known."""
+
+    celsius: float
+    how: str
+    stated: bool
+
+    def above(self, limit_c: float) -> bool:
+        """Whether it is surely warmer than this."""
+        return self.celsius > limit_c + (0.0 if self.stated else INLET_U_C)
+
+
+def judge_cooling(case: Case, steps: Sequence[Finding]) -> Iterator[_Item]:
+    """Findings of every soak, and the one cause that they point to. `steps` are the findings of the plan's steps."""
+    heats = [heat.of_step(step) for step in case.steps_of(heat.PROBE)]
+    findings = [finding for one in heats for finding in _resistances(case, one)]
+    yield from findings
+    inlet = inlet_of(case, heats)
+    if inlet is not None and inlet.above(case.policy.gates.inlet_c):
+        reason = f"The air at the inlet has {inlet.celsius:.0f} °C, {inlet.how}."
+        limit = f"≤ {case.policy.gates.inlet_c:g} °C"
+        yield _station("inlet", inlet.celsius, Unit.CELSIUS, limit, reason)
+        yield diagnosed("station.inlet", reason, "certain" if inlet.stated else "likely")
+        return
+    yield from _causes(case, findings, _slowed(steps))
+
+
+def inlet_of(case: Case, heats: Sequence[Heat]) -> Inlet | None:
+    """As a person stated it; else T − R·P of the card at rest, where its fan turns alike at rest and under load."""
+    if case.record.inlet_c is not None:
+        return Inlet(case.record.inlet_c, "as stated", stated=True)
+    expected = case.baseline.find(f"{PROBE}.total") if case.baseline else None
+    for one in heats:
+        if one.idle_c is None or one.idle_w is None or not one.steady_fan or not _fan_turns(case, one):
+            continue
+        if isinstance(one.total, Resistance):
+            return Inlet(one.idle_c - one.total.value * one.idle_w, "worked out from the card at rest", stated=False)
+        if expected is not None:
+            return Inlet(one.idle_c - expected.centre * one.idle_w, "estimated from the card at rest", stated=False)
+    return None
+
+
+def _fan_turns(case: Case, one: Heat) -> bool:
+    """A card whose fans stop at rest is far warmer there than its resistance under load tells."""
+    step = next(step for step in case.record.steps if step.index == one.step)
+    fan = step.traces["telemetry"].channels.get("fan_percent", ())
+    passive = case.model is not None and case.model.thermal.cooling == "passive"
+    return passive or any(isinstance(value, int | float) and value > 0 for value in fan[:20])
+
+
+def _resistances(case: Case, one: Heat) -> Iterator[Finding]:
+    step = next(step for step in case.record.steps if step.index == one.step)
+    for name, found in (("fast", one.fast), ("slow", one.slow), ("total", one.total)):
+        limit = case.baseline.find(f"{PROBE}.{name}") if case.baseline else None
+        if isinstance(found, Absent) or limit is None:
+            why = found.detail if isinstance(found, Absent) else "the model is not graded"
+            yield _not_told(step, name, why)
+        else:
+            yield _judged(step, name, found, limit)
+
+
+def _judged(step: StepRecord, name: str, found: Resistance, limit: Limit) -> Finding:
+    measured = Measurement(name=name, unit=Unit.CELSIUS_PER_WATT, value=found.value, u=found.u)
+    finding = against_limit(step, limit, measured, needed=False)
+    return structs.replace(finding, probe=PROBE, advisory=limit.n < ADVISORY_BELOW)
+
+
+def _not_told(step: StepRecord, name: str, why: str) -> Finding:
+    return Finding(
+        probe=PROBE, measure=name, outcome=Outcome.SKIPPED, value=None, unit=Unit.CELSIUS_PER_WATT.value, limit="",
+        reason=f"Not tested: {why}.", authority=OWN, step=step.index, advisory=True,
+    )  # fmt: skip
+
+
+def _station(measure: str, value: float, unit: Unit, limit: str, reason: str) -> Finding:
+    return Finding(
+        probe=PROBE, measure=measure, outcome=Outcome.FAIL, value=round(value, 1), unit=unit.value, limit=limit,
+        reason=reason, authority=OWN, subject="station",
+    )  # fmt: skip
+
+
+def _slowed(steps: Sequence[Finding]) -> Finding | None:
+    """The finding that heat held the card back, or ended a step."""
+    return next(
+        (one for one in steps if one.measure == "thermal_throttle" and one.outcome is Outcome.FAIL),
+        None,
+    )
+
+
+def _causes(case: Case, findings: Sequence[Finding], slowed: Finding | None) -> Iterator[Diagnosed]:
+    failed = {one.measure: one for one in findings if one.outcome is Outcome.FAIL}
+    confidence: Confidence = "possible" if all(one.advisory for one in failed.values()) else "likely"
+    if "fast" in failed:
+        yield diagnosed("thermal.interface", _evidence(failed["fast"], "in the first second"), confidence)
+    if "slow" in failed:
+        passive = case.model is not None and case.model.thermal.cooling == "passive"
+        code = "station.airflow" if passive else "thermal.airflow"
+        yield diagnosed(code, _evidence(failed["slow"], "from the fins to the air"), confidence)
+    if slowed is not None and not failed:
+        yield diagnosed("thermal.throttle", slowed.reason, "certain")
+
+
+def _evidence(finding: Finding, where: str) -> str:
+    assert isinstance(finding.value, int | float)
+    value = show(float(finding.value), Unit.CELSIUS_PER_WATT)
+    return f"{value} {where}, limit {finding.limit} ({finding.authority.partition(';')[0]})"

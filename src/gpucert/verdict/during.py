@@ -1,0 +1,184 @@
+"""What happened to the card during the run: Xids, errors that ECC met, the power brake, readings that cannot be."""
+
+from collections.abc import Iterator
+
+from msgspec import structs
+
+from gpucert.outcome import Outcome
+from gpucert.reading import Absence, Absent
+from gpucert.record import StepRecord
+from gpucert.units import Unit
+from gpucert.verdict import xids
+from gpucert.verdict.case import Case
+from gpucert.verdict.facts import diagnosed
+from gpucert.verdict.rules import OWN
+from gpucert.verdict.verdict import Diagnosed, Finding
+
+PROBE = "run"
+SAID_BY_NVIDIA = "NVIDIA's Xid catalogue, as gpucert reads it for a run of known-good kernels"
+
+_SECONDS_PER_HOUR = 3600
+_Item = Finding | Diagnosed
+
+
+def judge_run(case: Case) -> Iterator[_Item]:
+    """Findings and diagnoses of everything that is not a measure of a probe."""
+    yield from _deaths(case)
+    yield from _xids(case)
+    yield from _uncorrected(case)
+    yield from _corrected(case)
+    yield from _brake(case)
+    yield from _absurd(case)
+    yield from _permission(case)
+
+
+def _found(
+    measure: str, outcome: Outcome, reason: str, *, value: float | str | None = None, unit: str = "", limit: str = "",
+    authority: str = OWN,
+) -> Finding:  # fmt: skip
+    return Finding(
+        probe=PROBE, measure=measure, outcome=outcome, value=value, unit=unit, limit=limit, reason=reason,
+        authority=authority,
+    )  # fmt: skip
+
+
+# How steps ended
+
+DIAGNOSIS_OF_DEATH = {
+    "lost": "device.lost",
+    "ecc_uncorrected": "memory.ecc_uncorrected",
+    "illegal_address": "device.crash",
+    "launch_failed": "device.crash",
+    "crash": "device.crash",
+    "hang": "device.hang",
+    "unkillable": "device.hang",
+    "readings": "device.hang",
+    "abort": "thermal.throttle",
+    "no_room": "station.contention",
+    "no_driver": "station.driver",
+    "host": "station.down",
+    "killed": "station.worker",
+    "silence": "station.worker",
+    "host_memory": "station.worker",
+    "overtime": "station.worker",
+    "no_start": "station.worker",
+    "no_answer": "station.worker",
+}
+"""Every kind of death that a record may name (run/deaths.toml), with what it tells."""
+
+
+def _deaths(case: Case) -> Iterator[_Item]:
+    """The step's own finding says that it failed; here is why."""
+    for step in case.record.steps:
+        if step.death is not None:
+            code = DIAGNOSIS_OF_DEATH.get(step.death.kind, "station.worker")
+            yield diagnosed(code, f"step {step.index + 1} ({step.probe}): {step.death.text}", "certain")
+
+
+# Xids
+
+
+def _xids(case: Case) -> Iterator[_Item]:
+    for one in xids.logged(case.record.events):
+        evidence = f"The driver logged Xid {one.code} ({one.row.meaning}) {one.often}: {one.quote}"
+        measure = f"xid_{one.code}"
+        match one.weight(in_run=True):
+            case "FAIL":
+                yield _found(measure, Outcome.FAIL, evidence, value=one.times, unit="1", authority=SAID_BY_NVIDIA)
+                yield diagnosed(one.diagnosis, evidence, "likely")
+            case "HOLD":
+                held = _found(measure, Outcome.ERROR, evidence, value=one.times, unit="1", authority=SAID_BY_NVIDIA)
+                yield structs.replace(held, blocker=True)
+                yield diagnosed(one.diagnosis, evidence, "possible")
+            case "WARN":
+                told = _found(measure, Outcome.FAIL, evidence, value=one.times, unit="1", authority=SAID_BY_NVIDIA)
+                yield structs.replace(told, advisory=True)
+                yield diagnosed(one.diagnosis, evidence, "possible")
+            case _:
+                pass
+
+
+# ECC
+
+
+def _uncorrected(case: Case) -> Iterator[_Item]:
+    errors = sum(case.growth(step, "ecc_uncorrected_volatile") for step in case.record.steps)
+    if errors:
+        reason = f"ECC met {errors} errors during the run that it could not correct."
+        yield _found("ecc_uncorrected", Outcome.FAIL, reason, value=errors, unit=Unit.COUNT.value, limit="≤ 0")
+        yield diagnosed("memory.ecc_uncorrected", reason)
+
+
+def _corrected(case: Case) -> Iterator[_Item]:
+    """Corrected errors carry no address, so “again” means in two steps, or faster than the policy allows."""
+    rises = [(step, case.growth(step, "ecc_corrected_volatile")) for step in case.record.steps]
+    risen = [(step, count) for step, count in rises if count]
+    errors = sum(count for _, count in risen)
+    if not errors:
+        return
+    hours = max((case.record.steps[-1].ended_s - case.record.steps[0].began_s) / _SECONDS_PER_HOUR, 1e-6)
+    allowed = case.policy.gates.ecc_corrected_per_hour
+    again = len(risen) > 1 or (errors > 1 and errors / hours > allowed)
+    where = _steps(step for step, _ in risen)
+    reason = f"ECC corrected {errors} errors, in {where}: {errors / hours:.0f} an hour."
+    limit = f"≤ {allowed:g} an hour, and in one step at most"
+    outcome = Outcome.FAIL if again else Outcome.PASS
+    yield _found("ecc_corrected", outcome, reason, value=errors, unit=Unit.COUNT.value, limit=limit)
+    if again:
+        yield diagnosed("memory.ecc_corrected", reason)
+
+
+def _steps(steps: Iterator[StepRecord]) -> str:
+    """`step 5 (memory_scan)`, the first few of them."""
+    named = [f"step {step.index + 1} ({step.probe})" for step in steps]
+    more = f" and {len(named) - 4} more" if len(named) > 4 else ""
+    return ", ".join(named[:4]) + more
+
+
+# Power brake
+
+
+def _brake(case: Case) -> Iterator[_Item]:
+    """The host's brake hides what the card can do."""
+    braked = [step for step in case.record.steps if _is_braked(case, step)]
+    if braked:
+        reason = f"The host's power brake held the card back in {_steps(iter(braked))}."
+        found = _found("power_brake", Outcome.FAIL, reason, limit="never")
+        yield structs.replace(found, subject="station", hides=True)
+        yield diagnosed("station.power", reason)
+
+
+def _is_braked(case: Case, step: StepRecord) -> bool:
+    share = step.value("power_brake")
+    return case.growth(step, "throttle_power_brake_ns") > 0 or (isinstance(share, int | float) and share > 0)
+
+
+# Readings
+
+
+def _absurd(case: Case) -> Iterator[_Item]:
+    """A sensor that answers what cannot be hides what it should show."""
+    channels = {
+        name
+        for step in case.record.steps
+        if "telemetry" in step.traces
+        for name, values in step.traces["telemetry"].channels.items()
+        if Absence.ABSURD in values
+    }
+    if channels:
+        reason = f"Readings that cannot be: {', '.join(sorted(channels))}."
+        yield structs.replace(_found("readings", Outcome.ERROR, reason), blocker=True)
+        yield diagnosed("sensor.absurd", reason)
+
+
+def _permission(case: Case) -> Iterator[_Item]:
+    refused = sorted(
+        {
+            f"{step.probe}.{measurement.name}"
+            for step in case.record.steps
+            for measurement in step.measurements
+            if isinstance(measurement.value, Absent) and measurement.value.absent is Absence.NO_PERMISSION
+        }
+    )
+    if refused:
+        yield diagnosed("station.permission", f"no permission to read {', '.join(refused)}")

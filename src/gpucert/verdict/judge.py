@@ -1,0 +1,285 @@
+"""The judgement: a pure function from a record, its model, a baseline and a policy to a verdict."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from msgspec import structs
+
+from gpucert.baselines.limit import Baseline
+from gpucert.catalogue.matching import Match
+from gpucert.diagnosis import kind_of
+from gpucert.outcome import ExitCode, Outcome, VerdictOutcome
+from gpucert.reading import Absent
+from gpucert.record import SCHEMA as RECORD_SCHEMA
+from gpucert.record import Record
+from gpucert.verdict.case import Case
+from gpucert.verdict.cooling import judge_cooling
+from gpucert.verdict.during import judge_run
+from gpucert.verdict.facts import diagnosed, judge_facts
+from gpucert.verdict.links import judge_links
+from gpucert.verdict.policy import Policy
+from gpucert.verdict.steps import STEP, judge_steps
+from gpucert.verdict.tiers import Rank, rank
+from gpucert.verdict.verdict import Diagnosed, Finding, NotTested, Source, TierLetter, Unmet, Verdict
+from gpucert.verdict.wrong import diagnose_wrong
+
+VOID = ("identity.mismatch", "identity.memory")
+"""Diagnoses after which the card is not what it is sold as: nothing of its model applies to it."""
+
+EXPLAINED_BY = {
+    "compute.wrong": ("compute.sm", "compute.repeatable"),
+    "device.crash": ("device.lost", "memory.ecc_uncorrected"),
+    "device.hang": ("device.lost",),
+    "memory.coverage": ("station.contention", "identity.memory"),
+    "memory.ecc_corrected": ("memory.ecc_uncorrected",),
+    "sensor.absurd": ("device.lost",),
+    "station.worker": ("device.lost",),
+    "thermal.throttle": ("station.inlet", "station.airflow", "thermal.interface", "thermal.airflow"),
+}
+"""What one diagnosis makes of another: the left one is a consequence where one of the right ones was made."""
+
+_UNKNOWN = {Outcome.SKIPPED, Outcome.ERROR}
+
+ALWAYS_UNTESTED = (
+    NotTested("graphics, encoders, decoders and displays (tier E)", "no probe for them exists yet"),
+    NotTested("operation under a lower power cap (tier F)", "no re-test under a cap exists yet"),
+    NotTested("heat of connectors, cracks, liquid, corrosion", "software cannot see them"),
+    NotTested("clearing of the memory", "it is no step of this plan"),
+)
+
+
+class UnjudgeableRecordError(ValueError):
+    """A record is of another schema than this version judges."""
+
+
+def judge(record: Record, *, record_sha256: str, match: Match, baseline: Baseline | None, policy: Policy) -> Verdict:
+    """Judge a record. `match` is the model that the card was matched with, `baseline` that model's.
+
+    Raises UnjudgeableRecordError for a record of another schema.
+    """
+    if record.schema != RECORD_SCHEMA:
+        raise UnjudgeableRecordError(f"schema is {record.schema!r}, this version judges {RECORD_SCHEMA!r}")
+    case = Case(record, match, baseline, policy)
+    facts = judge_facts(record.card, record.settings, case.last_counters(), match, record.processes)
+    if any(one.code in VOID for one in facts[1]):
+        case = Case(record, match, None, policy)
+    return _verdict(case, *_judged(case, *facts), record_sha256)
+
+
+def _judged(
+    case: Case, facts: Sequence[Finding], told: Sequence[Diagnosed]
+) -> tuple[tuple[Finding, ...], tuple[Diagnosed, ...]]:
+    steps = tuple(judge_steps(case))
+    items = [*judge_run(case), *judge_links(case), *judge_cooling(case, steps)]
+    findings = [*facts, *steps, *(one for one in items if isinstance(one, Finding))]
+    diagnoses = [*told, *(one for one in items if isinstance(one, Diagnosed)), *diagnose_wrong(case, findings)]
+    diagnoses += _of_identity(findings) + _of_coverage(findings)
+    kept = _each_once(diagnoses)
+    return tuple(_excused(findings, kept)), kept
+
+
+def _of_identity(findings: Iterable[Finding]) -> list[Diagnosed]:
+    """What the compute driver counts, against the catalogue."""
+    reasons = [one.reason for one in findings if one.outcome is Outcome.FAIL and _of_silicon(one)]
+    return [diagnosed("identity.mismatch", " ".join(dict.fromkeys(reasons)))] if reasons else []
+
+
+def _of_silicon(finding: Finding) -> bool:
+    return finding.probe == "identity" or finding.measure == "sms_present"
+
+
+def _of_coverage(findings: Iterable[Finding]) -> list[Diagnosed]:
+    short = [one for one in findings if one.measure == "coverage" and one.outcome is Outcome.FAIL]
+    return [diagnosed("memory.coverage", short[0].reason)] if short else []
+
+
+def _each_once(diagnoses: Iterable[Diagnosed]) -> tuple[Diagnosed, ...]:
+    """The first of each code, without those that another explains."""
+    first: dict[str, Diagnosed] = {}
+    for one in diagnoses:
+        first.setdefault(one.code, one)
+    return tuple(one for code, one in first.items() if not any(other in first for other in EXPLAINED_BY.get(code, ())))
+
+
+def _excused(findings: Iterable[Finding], diagnoses: Sequence[Diagnosed]) -> Iterable[Finding]:
+    """Findings that the station is to blame for lose nothing of what they say, but not the card's certificate."""
+    codes = {one.code for one in diagnoses}
+    warm = codes & {"station.inlet", "station.airflow"}
+    for one in findings:
+        if one.measure == "coverage" and one.outcome is Outcome.FAIL and "identity.memory" not in codes:
+            yield structs.replace(one, subject="station", hides=True)
+        elif warm and one.measure == "thermal_throttle" and one.outcome is Outcome.FAIL:
+            yield structs.replace(one, subject="station")
+        else:
+            yield one
+
+
+# The verdict
+
+
+@dataclass(frozen=True)
+class _Award:
+    """How the card ends, and which of the policy's tiers it is given; `place` counts the tiers that are better."""
+
+    outcome: VerdictOutcome
+    tier: TierLetter | None
+    exit_code: ExitCode
+    place: int
+    also: tuple[TierLetter, ...] = ()
+
+
+def _verdict(
+    case: Case, findings: tuple[Finding, ...], diagnoses: tuple[Diagnosed, ...], record_sha256: str
+) -> Verdict:
+    ranks = rank(case)
+    award = _award(case, findings, diagnoses, ranks)
+    return Verdict(
+        outcome=award.outcome,
+        tier=award.tier,
+        exit_code=award.exit_code,
+        sentence=_sentence(case, award, findings, diagnoses, ranks),
+        simulated=case.record.simulated,
+        model=case.model.key if case.model else None,
+        findings=findings,
+        diagnoses=diagnoses,
+        why_not_higher=_why_not_higher(award, findings, ranks),
+        not_tested=_not_tested(case, findings),
+        also_qualifies=award.also,
+        undecided=_undecided(award, findings, ranks),
+        policy=case.policy.source,
+        baseline=_source(case.baseline),
+        record_sha256=record_sha256,
+    )
+
+
+def _source(baseline: Baseline | None) -> Source:
+    return Source("none", 0, "") if baseline is None else Source(baseline.model, baseline.version, baseline.sha256)
+
+
+def _failed(findings: Iterable[Finding]) -> list[Finding]:
+    """What speaks against the card itself."""
+    return [one for one in findings if one.outcome is Outcome.FAIL and one.subject == "card" and not one.advisory]
+
+
+def _hidden(findings: Iterable[Finding]) -> list[Finding]:
+    """What a certificate needs and nobody knows."""
+    return [one for one in findings if not one.advisory and (one.hides or (one.blocker and one.outcome in _UNKNOWN))]
+
+
+def _marginal(findings: Iterable[Finding]) -> list[Finding]:
+    return [one for one in findings if one.outcome is Outcome.MARGINAL and not one.advisory]
+
+
+def _award(case: Case, findings: Sequence[Finding], diagnoses: Sequence[Diagnosed], ranks: Sequence[Rank]) -> _Award:
+    """Against the card first, then what is not known, then the tiers; a marginal finding costs the best of these."""
+    none = len(ranks)
+    if _failed(findings):
+        letter: TierLetter = "H" if any(one.code in VOID for one in diagnoses) else "G"
+        return _Award(VerdictOutcome.NOT_CERTIFIED, _lettered(case, letter), ExitCode.NOT_CERTIFIED, none)
+    if _hidden(findings) or case.record.interrupted:
+        return _Award(VerdictOutcome.INCOMPLETE, None, ExitCode.INCOMPLETE, none)
+    if case.record.plan.yields == "report":
+        return _Award(VerdictOutcome.REPORTED, None, ExitCode.RESTRICTED, none)
+    marginal = bool(_marginal(findings))
+    met = [place for place, one in enumerate(ranks) if not one.unmet][marginal:]
+    if met:
+        code = ExitCode.RESTRICTED if marginal else ExitCode.CERTIFIED
+        first, *also = met
+        labels = tuple(ranks[place].label for place in also)
+        return _Award(VerdictOutcome.CERTIFIED, ranks[first].label, code, first, labels)
+    if any(unmet.outcome is Outcome.FAIL for unmet in ranks[-1].unmet):
+        return _Award(VerdictOutcome.NOT_CERTIFIED, _lettered(case, "G"), ExitCode.NOT_CERTIFIED, none)
+    return _Award(VerdictOutcome.REPORTED, None, ExitCode.RESTRICTED, none)
+
+
+def _lettered(case: Case, letter: TierLetter) -> TierLetter:
+    return letter if case.policy.shipped else "custom"
+
+
+def _why_not_higher(award: _Award, findings: Iterable[Finding], ranks: Sequence[Rank]) -> tuple[Unmet, ...]:
+    """The gates that better tiers ask for and that are not met; what every tier asks for stands under the last."""
+    unmet = [gate for one in ranks[: award.place] for gate in one.unmet]
+    if award.outcome is VerdictOutcome.CERTIFIED:
+        unmet += [_gate(one, ranks[award.place - 1].label) for one in _marginal(findings) if award.place]
+    else:
+        unmet += [_gate(one, ranks[-1].label) for one in (*_failed(findings), *_hidden(findings), *_marginal(findings))]
+    return tuple(unmet)
+
+
+def _gate(finding: Finding, label: TierLetter) -> Unmet:
+    return Unmet(
+        tier=label,
+        gate=f"{finding.probe}.{finding.measure}",
+        outcome=finding.outcome,
+        value="–" if finding.value is None else str(finding.value),
+        limit=finding.limit,
+        reason=finding.reason,
+    )
+
+
+def _undecided(award: _Award, findings: Iterable[Finding], ranks: Sequence[Rank]) -> tuple[int, ...]:
+    """Steps whose repetition could decide something that matters."""
+    if award.outcome in {VerdictOutcome.NOT_CERTIFIED, VerdictOutcome.INCOMPLETE}:
+        return ()
+    steps = {one.step for one in _marginal(findings) if one.step is not None}
+    return tuple(sorted(steps.union(*(one.undecided for one in ranks[: award.place]))))
+
+
+def _not_tested(case: Case, findings: Iterable[Finding]) -> tuple[NotTested, ...]:
+    """Everything that was skipped or went wrong, by name, then what no plan tests."""
+    unknown = [one for one in findings if one.outcome in _UNKNOWN]
+    skipped = {one.probe if one.measure == STEP else f"{one.probe}.{one.measure}": one.reason for one in unknown}
+    own = [NotTested(what, why) for what, why in skipped.items()]
+    if not case.record.inspection:
+        own.append(NotTested("the card by eye", "not inspected: nobody filled in the checklist"))
+    if isinstance(case.record.processes, Absent):
+        own.append(NotTested("other processes on the card", str(case.record.processes)))
+    return (*own, *ALWAYS_UNTESTED)
+
+
+def _sentence(
+    case: Case,
+    award: _Award,
+    findings: Sequence[Finding],
+    diagnoses: Sequence[Diagnosed],
+    ranks: Sequence[Rank],
+) -> str:
+    date = case.record.ended_at[:10]
+    match award.outcome:
+        case VerdictOutcome.CERTIFIED:
+            title = ranks[award.place].gates.title + ("" if case.record.settings.ecc is True else ", no ECC")
+            policy = case.policy.source
+            return f"Met the gates of policy {policy.name} {policy.version} for class {award.tier} ({title}) on {date}."
+        case VerdictOutcome.NOT_CERTIFIED:
+            return f"Not certified on {date}: {_because(_failed(findings), diagnoses, ranks)}"
+        case VerdictOutcome.INCOMPLETE:
+            because = _because(_hidden(findings), diagnoses, ()) if _hidden(findings) else "the run was interrupted."
+            return f"Incomplete on {date}, so nothing is said about the card: {because}"
+        case VerdictOutcome.REPORTED:
+            return _reported(case, findings, date)
+
+
+def _because(findings: Sequence[Finding], diagnoses: Sequence[Diagnosed], ranks: Sequence[Rank]) -> str:
+    """The diagnosis in the table's words where one was made, else the reason of the first finding or gate."""
+    named = [one for one in diagnoses if one.subject in {finding.subject for finding in findings}]
+    if named:
+        return _uncapitalised(kind_of(named[0].code).meaning)
+    reasons = [one.reason for one in findings]
+    reasons += [unmet.reason for unmet in (ranks[-1].unmet if ranks else ()) if unmet.outcome is Outcome.FAIL]
+    return _uncapitalised(reasons[0])
+
+
+def _uncapitalised(text: str) -> str:
+    return text if text[:2].isupper() else text[:1].lower() + text[1:]
+
+
+def _reported(case: Case, findings: Sequence[Finding], date: str) -> str:
+    if case.record.plan.yields == "report":
+        return f"A short plan found nothing against the card on {date}; it proves no health and certifies nothing."
+    if case.model is None:
+        return (
+            f"Nothing was found against the card on {date}, but its model is not in the catalogue: UNGRADED, no tier."
+        )
+    if _marginal(findings):
+        return f"Nothing was found against the card on {date}, but it is too close to a limit for any tier."
+    return f"Nothing was found against the card on {date}, but no tier's gates were all tested and met."

@@ -1,0 +1,257 @@
+"""Every step of the plan, judged: how it ended, and each measure that its probe declared.
+
+Nothing unread, unset, skipped, of another unit or not a number ever ends as a pass.
+"""
+
+import math
+from collections.abc import Iterator
+
+from gpucert.baselines import defaults
+from gpucert.baselines.limit import Limit
+from gpucert.outcome import LOOKS, Outcome, StepStatus
+from gpucert.reading import Absence, Absent
+from gpucert.record import Declared, Measurement, StepRecord
+from gpucert.units import Unit, show
+from gpucert.verdict import decision, rules
+from gpucert.verdict.case import Case
+from gpucert.verdict.rules import OWN, Rule
+from gpucert.verdict.verdict import Finding
+
+STEP = "step"
+"""The measure of a finding about a step as a whole."""
+
+_WHY_ABSENT = {
+    Absence.NOT_SUPPORTED: "the card answers that it does not support this",
+    Absence.DRIVER_TOO_OLD: "the driver is too old to tell",
+    Absence.NO_PERMISSION: "the station may not read this",
+    Absence.LOST: "the card was lost",
+    Absence.RESET_REQUIRED: "the card must be reset first",
+    Absence.ABSURD: "the value cannot be",
+    Absence.UNKNOWN: "there is no value",
+}
+_MEASURED_WRONGLY = {Absence.LOST, Absence.RESET_REQUIRED, Absence.ABSURD}
+
+
+def judge_steps(case: Case) -> Iterator[Finding]:
+    """Findings of every step, repeats pooled with the step that they repeat where a measure has a baseline."""
+    if not case.record.steps:
+        yield Finding(
+            probe=STEP, measure=STEP, outcome=Outcome.ERROR, value=None, unit="", limit="", blocker=True,
+            reason="The plan has no steps, so nothing was tested.", authority=OWN,
+        )  # fmt: skip
+    for step in case.record.steps:
+        yield from _step(case, step)
+
+
+def _step(case: Case, step: StepRecord) -> Iterator[Finding]:
+    needed = step.blocker and step.repeat_of is None
+    if step.status is not StepStatus.RAN:
+        yield _ended(step, needed=needed)
+        yield from (one for one in _measures(case, step, needed=False) if one.outcome is Outcome.FAIL)
+        yield from _unsummed(step)
+    elif not step.declared:
+        yield _about(step, Outcome.ERROR, "The probe declared no measure, so nothing was measured.", needed=needed)
+    else:
+        yield from _measures(case, step, needed=needed)
+
+
+def _about(step: StepRecord, outcome: Outcome, reason: str, *, needed: bool) -> Finding:
+    return Finding(
+        probe=step.probe, measure=STEP, outcome=outcome, value=step.status.value, unit="", limit="ran",
+        reason=reason, authority=OWN, step=step.index, blocker=needed,
+    )  # fmt: skip
+
+
+def _ended(step: StepRecord, *, needed: bool) -> Finding:
+    """What a step that did not run to its end says: against the card only where its end is the card's doing."""
+    if step.death is not None and step.death.subject == "card":
+        return _about(step, Outcome.FAIL, _sentence(step.death.text), needed=needed)
+    outcome = Outcome.SKIPPED if step.status in {StepStatus.SKIPPED, StepStatus.ABORTED} else Outcome.ERROR
+    return _about(step, outcome, _sentence(step.reason or "the step did not run to its end"), needed=needed)
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}" + ("" if text.endswith(".") else ".")
+
+
+def _unsummed(step: StepRecord) -> Iterator[Finding]:
+    """Wrong words that were found before a step ended early, and that no measure sums up."""
+    if step.mismatches and not any(measurement.name.endswith("wrong_words") for measurement in step.measurements):
+        count = len(step.mismatches)
+        yield Finding(
+            probe=step.probe, measure="mismatches", outcome=Outcome.FAIL, value=count, unit=Unit.COUNT.value,
+            limit="≤ 0", reason=f"{count} wrong values were found before the step ended early.", authority=OWN,
+            step=step.index, blocker=step.blocker,
+        )  # fmt: skip
+
+
+def _measures(case: Case, step: StepRecord, *, needed: bool) -> Iterator[Finding]:
+    for declared in step.declared:
+        finding = _measure(case, step, declared, needed=needed)
+        if finding is not None:
+            yield finding
+
+
+def _measure(case: Case, step: StepRecord, declared: Declared, *, needed: bool) -> Finding | None:
+    """One declared measure; None for one that is only told and is there, and for a repeat that is pooled."""
+    name = f"{step.probe}.{declared.name}"
+    rule = rules.shipped().get(name)
+    measurement = next((one for one in step.measurements if one.name == declared.name), None)
+    if measurement is None:
+        return _of(step, declared, Outcome.ERROR, "The probe promised this measure and left it unset.", needed=needed)
+    if measurement.unit is not declared.unit or (rule is not None and rule.unit is not measurement.unit):
+        expected = rule.unit if rule else declared.unit
+        reason = f"Measured in {measurement.unit.value!r}, but declared or limited in {expected.value!r}."
+        return _of(step, declared, Outcome.ERROR, reason, needed=needed)
+    if isinstance(measurement.value, Absent):
+        return _absent(case, step, declared, measurement.value, rule, needed=needed)
+    if not math.isfinite(measurement.value):
+        return _of(step, declared, Outcome.ERROR, "The value is not a number.", needed=needed)
+    if rule is not None:
+        return None if rule.told else _ruled(case, step, measurement, rule, needed=needed and rule.needed)
+    return _beside_baseline(case, step, measurement, needed=needed)
+
+
+def _of(
+    step: StepRecord, declared: Declared, outcome: Outcome, reason: str, *,
+    needed: bool, value: float | str | None = None, limit: str = "", authority: str = OWN,
+) -> Finding:  # fmt: skip
+    return Finding(
+        probe=step.probe, measure=declared.name, outcome=outcome, value=value, unit=declared.unit.value, limit=limit,
+        reason=reason, authority=authority, step=step.index, blocker=needed,
+    )  # fmt: skip
+
+
+def _absent(
+    case: Case, step: StepRecord, declared: Declared, absent: Absent, rule: Rule | None, *, needed: bool
+) -> Finding:
+    """A reading's absence: an unsupported part that the model lacks is not offered, anything else was not tested."""
+    part = _part(step, declared, rule)
+    offered = rules.has_part(part, case.model, case.record.settings)
+    why = _WHY_ABSENT[absent.absent] + (f" ({absent.detail})" if absent.detail else "")
+    needed = needed and (rule is None or rule.needed)
+    if absent.absent is Absence.NOT_SUPPORTED and part is not None and offered is not True:
+        whose = "This model has no such part" if offered is False else "Whether this model has the part is not known"
+        return _of(step, declared, Outcome.NOT_OFFERED, f"{whose}: {why}.", needed=False, value=str(absent))
+    told = needed or rule is None or not rule.told
+    outcome = Outcome.ERROR if absent.absent in _MEASURED_WRONGLY and told else Outcome.SKIPPED
+    return _of(step, declared, outcome, f"Not tested: {why}.", needed=needed, value=str(absent))
+
+
+def _part(step: StepRecord, declared: Declared, rule: Rule | None) -> rules.Part | None:
+    """The part that a measure is about; those with a baseline are of the type that their name begins with."""
+    if rule is not None:
+        return rule.part
+    dtype = declared.name.partition("_")[0]
+    return dtype if step.probe == "gemm_sustained" and dtype in ("fp64", "fp16", "bf16") else None  # type: ignore[return-value]  # one of the three
+
+
+# Measures with a rule
+
+
+def _ruled(case: Case, step: StepRecord, measurement: Measurement, rule: Rule, *, needed: bool) -> Finding:
+    bound = _bound(case, step, rule)
+    value = measurement.value
+    assert not isinstance(value, Absent)
+    declared = Declared(measurement.name, measurement.unit)
+    if bound is None:
+        reason = "What it must be is not known: the model, or the measure that it must equal, is missing."
+        return _of(step, declared, Outcome.SKIPPED, reason, needed=needed and rule.model is None, value=value)
+    sign, number, authority = bound
+    inside = {"≥": value >= number, "≤": value <= number, "=": value == number}[sign]
+    limit = f"{sign} {_shown(number, measurement.unit)}"
+    reading = f"{_shown(value, measurement.unit)}{f' ({measurement.where})' if measurement.where else ''}"
+    reason = f"{reading}, as it must be." if inside else f"{rule.says} Measured {reading}, limit {limit}."
+    found = _of(
+        step, declared, Outcome.PASS if inside else Outcome.FAIL, reason,
+        needed=needed, value=value, limit=limit, authority=authority,
+    )  # fmt: skip
+    return _advisory(found) if rule.advisory else found
+
+
+def _bound(case: Case, step: StepRecord, rule: Rule) -> tuple[str, float, str] | None:
+    """Sign, number and authority of a rule's bound; None where it cannot be known."""
+    if rule.at_most is not None:
+        return "≤", rule.at_most, OWN
+    if rule.at_least is not None:
+        return "≥", rule.at_least, OWN
+    if rule.gate is not None:
+        return "≥", float(getattr(case.policy.gates, rule.gate)), f"policy {case.policy.source.name}"
+    if rule.equals is not None:
+        other = step.value(rule.equals)
+        return None if other is None or isinstance(other, Absent) else ("=", other, OWN)
+    if case.model is None:
+        return None
+    number = case.model.sm_count if rule.model == "sm_count" else case.model.memory.bus_bits
+    return "=", number, "gpucert catalogue"
+
+
+def _shown(value: float, unit: Unit) -> str:
+    return show(int(value) if float(value).is_integer() else value, unit)
+
+
+def _advisory(finding: Finding) -> Finding:
+    from msgspec import structs
+
+    return structs.replace(finding, advisory=True)
+
+
+# Measures with a baseline
+
+
+def _beside_baseline(case: Case, step: StepRecord, measurement: Measurement, *, needed: bool) -> Finding | None:
+    declared = Declared(measurement.name, measurement.unit)
+    value = measurement.value
+    assert not isinstance(value, Absent)
+    if step.repeat_of is not None:
+        return None
+    limit = case.baseline.find(f"{step.probe}.{measurement.name}") if case.baseline else None
+    if limit is None:
+        return _without_limit(case, step, declared, float(value), needed=needed)
+    if limit.unit is not measurement.unit:
+        reason = f"Measured in {measurement.unit.value!r}, but the limit is in {limit.unit.value!r}."
+        return _of(step, declared, Outcome.ERROR, reason, needed=needed)
+    return against_limit(step, limit, pooled(case, step, measurement), needed=needed)
+
+
+def _without_limit(case: Case, step: StepRecord, declared: Declared, value: float, *, needed: bool) -> Finding:
+    """Nothing is claimed; a measure without a limit for any model keeps a blocker from passing."""
+    if f"{step.probe}.{declared.name}" not in defaults.shipped().measures:
+        reason = "No rule and no baseline says what this measure must be."
+        return _of(step, declared, Outcome.ERROR, reason, needed=needed, value=value)
+    why = "the model is not graded" if case.baseline is None else "no figure is known for healthy cards of this model"
+    return _of(step, declared, Outcome.SKIPPED, f"No limit, because {why}.", needed=False, value=value)
+
+
+def pooled(case: Case, step: StepRecord, measurement: Measurement) -> Measurement:
+    """The measurement of a step together with those of the steps that repeated it."""
+    from msgspec import structs
+
+    again = [one for one in case.record.steps if one.repeat_of == step.index and one.status is StepStatus.RAN]
+    same = [measurement, *(m for one in again for m in one.measurements if m.name == measurement.name)]
+    known = [one for one in same if not isinstance(one.value, Absent) and math.isfinite(one.value)]
+    if len(known) < 2 or any(one.u is None for one in known):
+        return measurement
+    value, u = decision.pooled(
+        [float(one.value) for one in known if not isinstance(one.value, Absent)], [one.u or 0.0 for one in known]
+    )
+    return structs.replace(measurement, value=value, u=u, n=sum(one.n for one in known))
+
+
+def against_limit(step: StepRecord, limit: Limit, measurement: Measurement, *, needed: bool) -> Finding:
+    """A measurement against the limit of its model; one without an uncertainty cannot be decided, so it is an error."""
+    value, u = measurement.value, measurement.u
+    assert not isinstance(value, Absent)
+    declared = Declared(measurement.name, measurement.unit)
+    sign = "≥" if limit.better == "higher" else "≤"
+    text = f"{sign} {show(limit.limit, limit.unit)}"
+    if u is None:
+        reason = "Measured without an uncertainty, so nothing can be decided."
+        return _of(step, declared, Outcome.ERROR, reason, needed=needed, value=value, limit=text)
+    outcome = decision.against(limit, float(value), u)
+    off = 100 * (float(value) / limit.centre - 1)
+    side = "below" if off < 0 else "above"
+    where = f"{abs(off):.1f} % {side} what healthy cards measure ({show(limit.centre, limit.unit)})"
+    reason = f"{LOOKS[outcome].meaning.capitalize()}: {where}."
+    authority = f"baseline of {limit.n} cards, evidence {limit.grade.value}; {limit.source}"
+    return _of(step, declared, outcome, reason, needed=needed, value=value, limit=text, authority=authority)

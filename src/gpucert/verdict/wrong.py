@@ -1,0 +1,135 @@
+"""Wrong data and slow work: which part of the card is behind what the probes found."""
+
+from collections.abc import Iterable, Iterator
+
+from gpucert.outcome import Outcome
+from gpucert.reading import Absent
+from gpucert.record import Mismatch, StepRecord
+from gpucert.verdict.case import Case
+from gpucert.verdict.facts import diagnosed
+from gpucert.verdict.verdict import Diagnosed, Finding
+
+WRAPS_ABOVE = 0.1
+"""Share of aliased compares above which memory is missing: a broken decoder hits a smaller range."""
+ALIKE_ABOVE = 0.9
+"""Share of SMs that must be wrong alike for a fault that is not of one SM."""
+SOME_SMS = 8
+"""At most so many wrong SMs are named; more, and the place is not known."""
+
+_KINDS = ("hard", "soft", "transient", "path")
+_FOR_PERFORMANCE = {"gemm_sustained": "performance.compute", "memory_bandwidth": "performance.memory"}
+
+
+def diagnose_wrong(case: Case, findings: Iterable[Finding]) -> Iterator[Diagnosed]:
+    """Diagnoses of memory, arithmetic and performance."""
+    for step in case.steps_of("memory_scan"):
+        yield from _memory(case, step)
+    yield from _compute(case)
+    yield from _performance(findings)
+
+
+def _count(step: StepRecord, measure: str) -> int:
+    value = step.value(measure)
+    return 0 if value is None or isinstance(value, Absent) else int(value)
+
+
+# Memory
+
+
+def _memory(case: Case, step: StepRecord) -> Iterator[Diagnosed]:
+    wrong, expected = _count(step, "wrong_words"), _count(step, "words_expected")
+    located = [one for one in step.mismatches if one.kind != "compute"]
+    if not wrong and not located:
+        return
+    aliases = [one for one in located if one.kind == "alias"]
+    if aliases:
+        yield _alias(aliases, wrong, expected)
+        return
+    if _behind_ecc(case, step):
+        evidence = f"{_found(wrong, located)} with ECC on, and its counters did not move"
+        yield diagnosed("memory.path", evidence, "likely", _where(located))
+        return
+    kinds = {one.kind for one in located}
+    for kind in _KINDS:
+        if kind in kinds:
+            of_kind = [one for one in located if one.kind == kind]
+            yield diagnosed(f"memory.{kind}", _found(wrong, of_kind), "certain", _where(of_kind))
+    if not kinds & set(_KINDS):
+        yield diagnosed("memory.hard", f"{_found(wrong, located)}, not looked into one by one", "possible")
+
+
+def _alias(aliases: list[Mismatch], wrong: int, expected: int) -> Diagnosed:
+    first = aliases[0]
+    owner = "" if first.owner is None else f": offset {first.offset:#x} holds the data of {first.owner:#x}"
+    share = wrong / expected if expected else 0.0
+    if share > WRAPS_ABOVE:
+        evidence = f"{share:.0%} of all compares found the data of another address{owner}"
+        return diagnosed("identity.memory", evidence, "certain")
+    return diagnosed("memory.alias", f"{_found(wrong, aliases)}{owner}", "certain", _where(aliases))
+
+
+def _behind_ecc(case: Case, step: StepRecord) -> bool:
+    """With ECC on, damage in the cells moves a counter; damage that moves none happened behind it."""
+    moved = case.growth(step, "ecc_corrected_volatile") or case.growth(step, "ecc_uncorrected_volatile")
+    return case.record.settings.ecc is True and not moved
+
+
+def _found(wrong: int, located: list[Mismatch]) -> str:
+    bits = sorted({bit for one in located for bit in _flipped(one)})
+    lanes = f"; bit {', '.join(map(str, bits[:8]))}" if bits and len(bits) <= 8 else ""
+    return f"{max(wrong, len(located))} wrong words{lanes}"
+
+
+def _flipped(one: Mismatch) -> Iterator[int]:
+    difference = int(one.expected, 16) ^ int(one.actual, 16)
+    return (bit for bit in range(difference.bit_length()) if difference >> bit & 1)
+
+
+def _where(located: list[Mismatch]) -> str:
+    offsets = sorted({one.offset for one in located})
+    if not offsets:
+        return ""
+    return f"offset {offsets[0]:#x}" if len(offsets) == 1 else f"offsets {offsets[0]:#x} to {offsets[-1]:#x}"
+
+
+# Arithmetic
+
+
+def _compute(case: Case) -> Iterator[Diagnosed]:
+    """An SM by name where known answers or located outputs point to it; else what can be said."""
+    answered = [step for step in case.steps_of("sm_answers") if _count(step, "sms_wrong")]
+    alike = [step for step in answered if _count(step, "sms_wrong") >= ALIKE_ABOVE * _count(step, "sms_present")]
+    if alike:
+        measured = next(one for one in alike[0].measurements if one.name == "sms_wrong")
+        evidence = f"{measured.value} of {_count(alike[0], 'sms_present')} SMs give the same kind of wrong answer"
+        yield diagnosed("compute.repeatable", evidence, "likely", measured.where)
+        return
+    for step in answered:
+        measured = next(one for one in step.measurements if one.name == "sms_wrong")
+        yield diagnosed("compute.sm", f"known answers were wrong in step {step.index + 1}", "certain", measured.where)
+    products = [step for step in case.record.steps if step.probe in ("gemm_exact", "gemm_sustained")]
+    for step in products:
+        yield from _products(step)
+
+
+def _products(step: StepRecord) -> Iterator[Diagnosed]:
+    wrong = sum(_count(step, one.name) for one in step.measurements if one.name.endswith("wrong"))
+    located = [one for one in step.mismatches if one.kind == "compute"]
+    if not wrong and not located:
+        return
+    sms = sorted({one.reader_sm for one in located if one.reader_sm is not None})
+    evidence = f"{max(wrong, len(located))} outputs of matrix products were wrong in step {step.index + 1}"
+    if sms and len(sms) <= SOME_SMS and all(one.reader_sm is not None for one in located):
+        yield diagnosed("compute.sm", evidence, "likely", ", ".join(f"SM {sm}" for sm in sms))
+    else:
+        yield diagnosed("compute.wrong", evidence, "certain")
+
+
+# Performance
+
+
+def _performance(findings: Iterable[Finding]) -> Iterator[Diagnosed]:
+    for finding in findings:
+        code = _FOR_PERFORMANCE.get(finding.probe)
+        if code and finding.outcome is Outcome.FAIL and finding.measure.endswith("_per_clock"):
+            yield diagnosed(code, f"{finding.measure}: {finding.reason}", "likely")

@@ -1,0 +1,123 @@
+"""Every built-in virtual card through the whole main job: outcome, exit code and diagnosis, and no other family's."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from gpucert.device.simulated import scenario
+
+
+@dataclass(frozen=True)
+class Expected:
+    """How a scenario must end. `plan` is the shortest one that can show it."""
+
+    outcome: str
+    codes: frozenset[str]
+    exit_code: int
+    plan: str = "quick"
+
+
+def certified(plan: str = "standard") -> Expected:
+    return Expected("certified", frozenset(), 0, plan)
+
+
+def failed(*codes: str, plan: str = "quick") -> Expected:
+    return Expected("not_certified", frozenset(codes), 20, plan)
+
+
+def incomplete(*codes: str, plan: str = "quick") -> Expected:
+    return Expected("incomplete", frozenset(codes), 30, plan)
+
+
+def reported(*codes: str) -> Expected:
+    """A short plan that found nothing against the card; what it found is about the station, or disclosed."""
+    return Expected("reported", frozenset(codes), 10)
+
+
+EXPECTED = {
+    "absurd": incomplete("sensor.absurd"),
+    "airflow": Expected("certified", frozenset({"thermal.airflow"}), 0, "standard"),
+    "airflow-passive": Expected("certified", frozenset({"station.airflow"}), 0, "standard"),
+    "alias": failed("memory.alias"),
+    "counterfeit": failed("identity.mismatch"),
+    "crash": failed("device.crash"),
+    "ecc-corrected": failed("memory.ecc_corrected"),
+    "ecc-off": incomplete("config.ecc"),
+    "ecc-uncorrected": failed("memory.ecc_uncorrected"),
+    "fake-memory": failed("identity.memory"),
+    "gsp": failed("device.firmware"),
+    "hang": failed("device.hang"),
+    "hot-inlet": reported("station.inlet"),
+    "inforom": failed("identity.inforom"),
+    "interface": failed("thermal.interface", plan="standard"),
+    "lost": failed("device.lost"),
+    "mig-on": incomplete("config.mig"),
+    "nvlink-down": reported("link.nvlink_down"),
+    "other-process": incomplete("station.contention"),
+    "pcie-gen": reported("link.pcie_gen"),
+    "pcie-replays": reported("link.pcie_errors"),
+    "pcie-width": reported("link.pcie_width"),
+    "pending-mode": incomplete("config.pending"),
+    "power-brake": incomplete("station.power"),
+    "power-limit": reported("power.limit"),
+    "remap-exhausted": reported("memory.remap_reserve"),
+    "retired-pages": failed("memory.retired_pages"),
+    "row-remap": failed("memory.row_remap"),
+    "row-remap-pending": incomplete("memory.row_remap"),
+    "slow-compute": failed("performance.compute"),
+    "slow-memory": failed("performance.memory"),
+    "sm-arithmetic": failed("compute.sm"),
+    "sm-arithmetic-hot": failed("compute.sm", plan="standard"),
+    "stuck-bit": failed("memory.hard"),
+    "stuck-bit-ecc": failed("memory.ecc_corrected"),
+    "stuck-bit-path": failed("memory.path"),
+    "stuck-bits-ecc": failed("memory.ecc_uncorrected"),
+    "transition": failed("memory.hard"),
+    "transition-ecc": failed("memory.ecc_corrected"),
+    "wrong-every-time": failed("compute.repeatable"),
+    "xid": failed("xid.62"),
+}
+HEALTHY = [name for name in scenario.names() if name.startswith("healthy-")]
+
+
+def certify(name: str, plan: str, folder: Path) -> tuple[int, dict[str, object]]:
+    done = subprocess.run(
+        [sys.executable, "-m", "gpucert", "certify", "--simulate", name, "--plan", plan, "--json", "--out", folder],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"XDG_DATA_HOME": str(folder / "data")},
+        check=False,
+        timeout=300,
+    )
+    assert "Traceback" not in done.stderr, done.stderr
+    assert done.stdout, done.stderr
+    (card,) = json.loads(done.stdout)["cards"]
+    return done.returncode, card
+
+
+def test_every_built_in_scenario_is_expected_to_end_somehow() -> None:
+    assert set(EXPECTED) | set(HEALTHY) == set(scenario.names())
+    assert len(HEALTHY) >= 12
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_a_faulty_card_ends_as_it_must(name: str, tmp_path: Path) -> None:
+    expected = EXPECTED[name]
+    exit_code, card = certify(name, expected.plan, tmp_path)
+    assert (card["outcome"], set(card["diagnoses"]), exit_code) == (  # type: ignore[call-overload]
+        expected.outcome,
+        expected.codes,
+        expected.exit_code,
+    )
+    assert Path(card["files"]["certificate"]).stat().st_size < 300_000  # type: ignore[index]
+
+
+@pytest.mark.parametrize("name", HEALTHY)
+def test_a_healthy_card_is_certified_for_tier_d(name: str, tmp_path: Path) -> None:
+    exit_code, card = certify(name, "standard", tmp_path)
+    assert (card["outcome"], card["tier"], card["diagnoses"], exit_code) == ("certified", "D", [], 0)
