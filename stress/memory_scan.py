@@ -23,6 +23,7 @@ SPAN_WORDS = 256
 """Length of the stretch that the self-test plants its faults in."""
 
 Tell = Callable[[float, str], None]
+"""Called with the share that is done and what comes next."""
 
 
 @dataclass(frozen=True)
@@ -53,10 +54,15 @@ class Located:
     at_s: float
 
 
+Report = Callable[[Located], None]
+
+
 @dataclass
 class Scan:
     """What a scan found."""
 
+    report: Report
+    """Called with each located word at once, because a card may die before the end and must not take it along."""
     total_bytes: int
     tested_bytes: int = 0
     rounds: int = 0
@@ -82,17 +88,24 @@ class Scan:
         bits = self.words_compared * WORD_BYTES * 8
         return 3 / bits if bits and not self.wrong_words else None
 
+    def keep(self, located: Located) -> None:
+        """One more wrong word that was looked into."""
+        self.located.append(located)
+        self.report(located)
+
     def of_kind(self, kind: str) -> int:
         """How many of the words that were looked into are of this kind."""
         return sum(one.kind == kind for one in self.located)
 
 
-def scan(backend: Backend, profile: Profile, seed: int, time_left: Callable[[], float], tell: Tell) -> Scan:
+def scan(
+    backend: Backend, profile: Profile, seed: int, time_left: Callable[[], float], tell: Tell, report: Report
+) -> Scan:
     """Scan all free memory. Raises OutOfMemoryError, and whatever the card raises when it fails."""
     free = backend.properties().free_bytes
     regions = backend.reserve(max(int(free * HEADROOM_SHARE), HEADROOM_BYTES if free > 64 * HEADROOM_BYTES else 0))
     try:
-        done = Scan(total_bytes=backend.properties().total_bytes)
+        done = Scan(report, total_bytes=backend.properties().total_bytes)
         done.tested_bytes = sum(region.words for region in regions) * WORD_BYTES
         tell(0.0, "self-test: planting faults")
         _self_test(backend, regions, seed, done)
@@ -154,7 +167,7 @@ def _pass(backend: Backend, regions: tuple[Region, ...], name: str, pattern: Pat
         sweeps.append(sweep)
     for region, sweep in zip(regions, sweeps, strict=True):
         for wrong in sweep.first_wrong[: max(0, DIAGNOSED - len(done.located))]:
-            done.located.append(_look_into(backend, regions, region, name, pattern, wrong))
+            done.keep(_look_into(backend, regions, region, name, pattern, wrong))
     return sweeps
 
 

@@ -14,7 +14,7 @@ QUICK, STANDARD = PROFILES["quick"], PROFILES["standard"]
 
 
 def scanned(scenario: str = HEALTHY, profile: memory_scan.Profile = QUICK, backend: Backend | None = None) -> Scan:
-    return scan(backend or InProcessCard(scenario).backend(), profile, 5, lambda: 0.0, lambda *_: None)
+    return scan(backend or InProcessCard(scenario).backend(), profile, 5, lambda: 0.0, *([lambda *_: None] * 2))
 
 
 @pytest.mark.parametrize("profile", [QUICK, STANDARD])
@@ -117,7 +117,7 @@ def test_a_scan_fills_its_time_on_a_card_and_not_on_a_host() -> None:
     backend = InProcessCard(HEALTHY).backend()
     backend.fills_time = True
     left = iter([100.0, 100.0, 0.0])
-    assert scan(backend, QUICK, 5, lambda: next(left), lambda *_: None).rounds == 3
+    assert scan(backend, QUICK, 5, lambda: next(left), *([lambda *_: None] * 2)).rounds == 3
     assert scanned().rounds == 1
 
 

@@ -1,7 +1,11 @@
 """The scan as a probe: every promise kept, errors located, faults above and below ECC."""
 
+import pytest
+
+from gpucert import probes
 from gpucert.reading import Absent
-from tests.fakes import HEALTHY, faulty, run_probe
+from gpucert.stress.backend import DeviceLostError
+from tests.fakes import HEALTHY, FakeBench, InProcessCard, faulty, run_probe
 
 STUCK = 'kind = "stuck_bit"\noffset = 40960\nbit = 3\nvalue = 1'
 
@@ -29,3 +33,17 @@ def test_ecc_hides_a_single_bit_from_compares_and_counts_it() -> None:
     counted = bench.card.counters().ecc_corrected_volatile
     assert isinstance(counted, int)
     assert counted > 0
+    assert bench.number("ecc_phases") > 1
+
+
+def test_without_ecc_nobody_knows_what_it_would_have_corrected() -> None:
+    assert isinstance(run_probe("memory_scan", profile="quick").values["ecc_phases"], Absent)
+
+
+def test_a_card_that_dies_later_does_not_take_its_wrong_words_along() -> None:
+    dies = '[[fault]]\nkind = "lost"\nat_s = 2.0\n'
+    card = InProcessCard(faulty(STUCK) + dies)
+    bench = FakeBench(card, card.backend("memory_scan"), "memory_scan", options={"profile": "standard"})
+    with pytest.raises(DeviceLostError):
+        probes.load("memory_scan").run(bench)
+    assert bench.mismatches[0].offset == 40960

@@ -5,7 +5,7 @@ compared, sums what it loaded, and plants faults of its own first: a scan that m
 """
 
 from gpucert.probes.bench import Bench, Measure, Probe
-from gpucert.reading import Absence, Absent
+from gpucert.reading import Absence, Absent, Reading
 from gpucert.record import Mismatch
 from gpucert.stress.backend import WORD_BYTES
 from gpucert.stress.memory_scan import PROFILES, Located, scan
@@ -17,9 +17,10 @@ KINDS = ("alias", "hard", "soft", "transient", "path")
 def run(bench: Bench) -> None:
     """Scan with the profile of the plan's step and put every wrong word that was looked into on the record."""
     profile = PROFILES[str(bench.options.get("profile", "standard"))]
-    done = scan(bench.backend, profile, bench.seed, bench.time_left, bench.progress)
-    for located in done.located:
-        bench.mismatch(_mismatch(located))
+    ecc = _Corrections(bench)
+    done = scan(
+        bench.backend, profile, bench.seed, bench.time_left, ecc.tell, lambda one: bench.mismatch(_mismatch(one))
+    )
     bench.measure("coverage", done.coverage_percent)
     bench.measure("words_expected", done.words_expected)
     bench.measure("words_compared", done.words_compared)
@@ -27,12 +28,38 @@ def run(bench: Bench) -> None:
     bench.measure("wrong_bits", done.wrong_bits)
     for kind in KINDS:
         bench.measure(f"{kind}_words", done.of_kind(kind))
+    bench.measure("ecc_phases", ecc.phases())
     bench.measure("self_test_planted", done.planted)
     bench.measure("self_test_found", done.found)
     bench.measure("rounds", done.rounds)
     bench.measure("sweep_rate", done.swept_bytes * bench.backend.memory_scale / done.sweep_seconds / 1e9)
     bound = done.error_bound
     bench.measure("error_bound", Absent(Absence.UNKNOWN, "errors were found") if bound is None else bound)
+
+
+class _Corrections:
+    """Counts the phases in which ECC corrected something: corrected errors carry no address, so only time tells."""
+
+    def __init__(self, bench: Bench) -> None:
+        self._bench = bench
+        self._last = bench.card.counters().ecc_corrected_volatile
+        self._phases = 0
+
+    def tell(self, fraction: float, text: str) -> None:
+        """A phase begins, so that the one before it has ended."""
+        self._look()
+        self._bench.progress(fraction, text)
+
+    def phases(self) -> Reading[float | int]:
+        """How many by now, or why nobody knows."""
+        self._look()
+        return self._last if isinstance(self._last, Absent) else self._phases
+
+    def _look(self) -> None:
+        now = self._bench.card.counters().ecc_corrected_volatile
+        if not isinstance(now, Absent) and not isinstance(self._last, Absent):
+            self._phases += now > self._last
+        self._last = now
 
 
 def _mismatch(located: Located) -> Mismatch:
@@ -63,6 +90,7 @@ PROBE = Probe(
         Measure("soft_words", Unit.COUNT, "wrong words that a rewrite cured"),
         Measure("transient_words", Unit.COUNT, "wrong words that were right when read again"),
         Measure("path_words", Unit.COUNT, "wrong words that follow the reading SM"),
+        Measure("ecc_phases", Unit.COUNT, "phases of the scan in which ECC corrected something"),
         Measure("self_test_planted", Unit.COUNT, "words damaged on purpose"),
         Measure("self_test_found", Unit.COUNT, "of those, words that were found and told apart"),
         Measure("rounds", Unit.COUNT, "complete rounds of all phases"),
