@@ -131,7 +131,10 @@ class CudaMatrices:
             raise
 
     def run(self, runs: int, *, check: bool) -> Product:
-        """Multiply `runs` times; `seconds` are those of the products alone, without the compares between them."""
+        """Multiply `runs` times; `seconds` are those of the products alone, without the compares between them.
+
+        An output that should have been compared and was not counts as wrong.
+        """
         size = self.shape[0]
         seconds, compared, wrong, done, batch = 0.0, 0, 0, 0, 1
         first_wrong: tuple[WrongWord, ...] = ()
@@ -140,7 +143,8 @@ class CudaMatrices:
             took = self._batch(count, check=check)
             if check:
                 counted = self._tallies.read()
-                compared, wrong = compared + counted.items, wrong + counted.bad_items
+                never_compared = count * self._elements - counted.items
+                compared, wrong = compared + counted.items, wrong + counted.bad_items + never_compared
                 first_wrong = (first_wrong + counted.first_wrong)[: kernels.LOG_CAPACITY]
             seconds, done = seconds + took, done + count
             batch = max(1, int(AHEAD_SECONDS * count / max(took, 1e-6)))

@@ -167,6 +167,14 @@ def test_one_wrong_element_of_one_run_is_found(gpu: CudaBackend, fake: FakeCuda)
     assert (product.wrong, [wrong.word for wrong in product.first_wrong]) == (1, [130])
 
 
+@pytest.mark.parametrize("exact", [True, False])
+def test_outputs_that_nobody_compared_are_wrong(gpu: CudaBackend, fake: FakeCuda, exact: bool) -> None:
+    matrices = gpu.matrices(DType.FP16, SIZE, 3, exact=exact)
+    fake.silent.add("matrix_compare")
+    product = matrices.run(5, check=True)
+    assert (product.compared, product.wrong) == (0, 5 * SIZE * SIZE)
+
+
 def test_a_reference_that_the_card_made_wrong_is_mended_on_the_host(gpu: CudaBackend, fake: FakeCuda) -> None:
     fake.wrong_products = dict.fromkeys(range(fake.products, fake.products + 100), 7)
     exact = gpu.matrices(DType.FP32, SIZE, 3, exact=True)
