@@ -3,9 +3,11 @@
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from gpucert import record as records
 from gpucert.outcome import StepStatus
+from gpucert.record import Event, Mismatch
 from gpucert.run import journal, supervisor
 from gpucert.run.journal import JournalError
 from tests.run.runs import RIG, entries, timeless, virtual
@@ -49,6 +51,22 @@ def test_a_step_that_was_torn_off_keeps_its_measurements(told: bytes) -> None:
     step = journal.fold(story[: measured + 1]).steps[0]
     assert step.status is StepStatus.ABORTED
     assert [one.name for one in step.measurements] == ["answer"]
+
+
+@pytest.mark.parametrize(("simulated", "kept"), [(False, 1), (True, 0)])
+def test_wrong_words_of_a_torn_attempt_stay_on_a_real_cards_record(told: bytes, simulated: bool, kept: int) -> None:
+    start, begun, *rest = journal.parse(told, "here").entries
+    assert isinstance(start, journal.RunStarted)
+    finished = next(entry for entry in rest if isinstance(entry, journal.StepFinished))
+    wrong = Mismatch(phase="own", offset=8, expected="0", actual="1", flips=1)
+    resumed = journal.Resumed(at="", pid=1, boot="", event=Event(0.0, "resumed", "resumed", ""))
+    story = (
+        structs.replace(start, simulated=simulated), begun, journal.Mismatched(at="", index=0, mismatch=wrong),
+        resumed, begun, finished,
+    )  # fmt: skip
+    assert finished.step.mismatches == ()
+    assert journal.fold(story).steps[0].mismatches == (wrong,) * kept
+    assert journal.fold(story[:-1]).steps[0].mismatches == (wrong,) * kept
 
 
 def test_a_journal_cut_at_any_byte_loses_its_last_line_at_most(told: bytes) -> None:

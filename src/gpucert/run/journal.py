@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from gpucert.outcome import StepStatus
 from gpucert.reading import NOT_ASKED, Reading
@@ -388,6 +388,8 @@ class _Tale:
     events: list[Event] = field(default_factory=list)
     versions: dict[str, str] = field(default_factory=dict)
     torn: _Torn | None = None
+    carried: dict[int, tuple[Mismatch, ...]] = field(default_factory=dict)
+    """Wrong words of torn attempts, by step."""
 
 
 def fold(entries: Iterable[AnyEntry]) -> Record:
@@ -435,23 +437,32 @@ def _tell(tale: _Tale, entry: AnyEntry, *, simulated: bool) -> None:
         case StepFinished():
             tale.events += tale.torn.events if tale.torn else []
             tale.torn = None
-            tale.steps.append(entry.step)
+            tale.steps.append(_with_carried(tale, entry.step))
             tale.versions |= entry.versions
         case Stopped() if tale.torn:
             tale.torn.stopped = entry
         case Resumed():
-            # A virtual card goes back to the state before the step and repeats its events; a real one does not.
-            tale.events += tale.torn.events if tale.torn and not simulated else []
+            # A virtual card goes back to the state before the step and repeats what happened; a real one does not.
+            if tale.torn and not simulated:
+                tale.events += tale.torn.events
+                index = tale.torn.start.index
+                tale.carried[index] = (*tale.carried.get(index, ()), *tale.torn.mismatches)
             tale.torn = None
             tale.events.append(entry.event)
         case _:
             pass
 
 
+def _with_carried(tale: _Tale, step: StepRecord) -> StepRecord:
+    """A step with the wrong words of its torn attempts, because a later attempt that finds none does not undo them."""
+    carried = tale.carried.get(step.index, ())
+    return structs.replace(step, mismatches=(*carried, *step.mismatches)) if carried else step
+
+
 def _all_steps(planned: tuple[Step, ...], tale: _Tale) -> tuple[StepRecord, ...]:
     known = {step.index: step for step in tale.steps}
     if tale.torn:
-        torn = _torn_step(planned, tale.torn)
+        torn = _with_carried(tale, _torn_step(planned, tale.torn))
         known[torn.index] = torn
     at_s = max((step.ended_s for step in known.values()), default=0.0)
     for index, step in enumerate(planned):
