@@ -242,6 +242,13 @@ def test_xids_that_cannot_be_watched_are_said_once(libraries: dict[str, Path]) -
 
 
 @needs_compiler
+def test_a_watch_that_breaks_later_is_said_once(libraries: dict[str, Path]) -> None:
+    told = read(libraries["new"], NVML_STUB_CODES="nvmlEventSetWait_v2=999")
+    assert [(event["kind"], event["code"]) for event in told["events"]] == [("note", "xids_not_watched")]
+    assert told["events_again"] == []
+
+
+@needs_compiler
 def test_own_processes_are_left_out(libraries: dict[str, Path]) -> None:
     code = """
 import os

@@ -46,6 +46,7 @@ _VOLATILE, _AGGREGATE = 0, 1  # nvmlEccCounterType_t
 _MULTIPLE_SBE, _DBE = 0, 1  # nvmlPageRetirementCause_t
 _LINK_ERRORS = range(5)  # nvmlNvLinkErrorCounter_t: replay, recovery, CRC flit, CRC data, ECC data
 _XID_EVENT = 8  # nvmlEventTypeXidCriticalError
+_TIMEOUT = 10  # nvmlReturn_t of a wait in which nothing happened
 _VIRTUALIZATION = {0: "none", 1: "pass-through", 2: "vgpu", 3: "host-vgpu", 4: "host-vsga"}
 
 _MEMORY_TEMPERATURE, _POWER_INSTANT, _RECOVERY_ACTION = 82, 186, 230  # nvmlFieldValue_t ids
@@ -484,9 +485,11 @@ class NvmlGpu:
             return self._unwatched(self._events)
         told: list[Event] = []
         while len(told) < _MAX_EVENTS:
-            event = ask("nvmlEventSetWait_v2", _event, self._events, 0)
-            if isinstance(event, Absent):
+            event = _next_event(self._events)
+            if event is None:
                 break
+            if isinstance(event, Absent):
+                return (*told, *self._unwatched(event))
             kind, code = event
             if kind & _XID_EVENT:
                 told.append(Event(self._at_s, "xid", str(code), xid.describe(code).meaning))
@@ -518,8 +521,17 @@ def _structure(name: str) -> Reading[ctypes.Structure]:
     return made
 
 
-def _event(value: object) -> tuple[int, int]:
-    return member("eventType")(value), member("eventData")(value)
+def _next_event(events: object) -> Reading[tuple[int, int]] | None:
+    """Kind and code of an event that waits, None where none does; an absence where nobody can know."""
+    binding = _binding()
+    try:
+        value = binding.nvmlEventSetWait_v2(events, 0)
+        return member("eventType")(value), member("eventData")(value)
+    except binding.NVMLError as error:
+        timeout = error.value == _TIMEOUT
+        return None if timeout else absence(error.value, "nvmlEventSetWait_v2", str(error))
+    except UnexpectedAnswerError as error:
+        return Absent(Absence.UNKNOWN, f"nvmlEventSetWait_v2 answered {error}")
 
 
 def _processes(value: object) -> tuple[Process, ...]:
