@@ -7,6 +7,8 @@ from gpucert.cli.jobs import CardFolder
 from gpucert.outcome import LOOKS, Outcome
 from gpucert.verdict.verdict import Diagnosed, Finding, Verdict
 
+_AGAINST = {Outcome.FAIL, Outcome.ERROR, Outcome.MARGINAL}
+
 
 def show_verdict(verdict: Verdict, folder: CardFolder | None, *, stderr: bool) -> None:
     """Print a verdict; on standard error when standard output belongs to `--json`."""
@@ -20,7 +22,7 @@ def show_verdict(verdict: Verdict, folder: CardFolder | None, *, stderr: bool) -
     out.print(escape(printable(verdict.sentence)))
     for diagnosis in verdict.diagnoses:
         out.print(_diagnosis(diagnosis))
-    against = [one for one in verdict.findings if one.outcome in {Outcome.FAIL, Outcome.ERROR, Outcome.MARGINAL}]
+    against = [one for one in verdict.findings if one.outcome in _AGAINST and not one.advisory]
     for finding in against[:8]:
         out.print(_finding(finding))
     if len(against) > 8:

@@ -119,7 +119,8 @@ def _slowed(steps: Sequence[Finding]) -> Finding | None:
 
 def _causes(case: Case, findings: Sequence[Finding], slowed: Finding | None) -> Iterator[Diagnosed]:
     failed = {one.measure: one for one in findings if one.outcome is Outcome.FAIL}
-    confidence: Confidence = "possible" if all(one.advisory for one in failed.values()) else "likely"
+    sure = slowed is not None or not all(one.advisory for one in failed.values())
+    confidence: Confidence = "likely" if sure else "possible"
     if "fast" in failed:
         yield diagnosed("thermal.interface", _evidence(failed["fast"], "in the first second"), confidence)
     if "slow" in failed:

@@ -110,7 +110,7 @@ def _uncorrected(case: Case) -> Iterator[_Item]:
 
 
 def _corrected(case: Case) -> Iterator[_Item]:
-    """Corrected errors carry no address, so “again” means in two steps, or faster than the policy allows."""
+    """Corrected errors carry no address, so “again” means in two phases, or faster than the policy allows."""
     rises = [(step, case.growth(step, "ecc_corrected_volatile")) for step in case.record.steps]
     risen = [(step, count) for step, count in rises if count]
     errors = sum(count for _, count in risen)
@@ -118,14 +118,21 @@ def _corrected(case: Case) -> Iterator[_Item]:
         return
     hours = max((case.record.steps[-1].ended_s - case.record.steps[0].began_s) / _SECONDS_PER_HOUR, 1e-6)
     allowed = case.policy.gates.ecc_corrected_per_hour
-    again = len(risen) > 1 or (errors > 1 and errors / hours > allowed)
+    phases = len(risen) + sum(max(0, _phases(step) - 1) for step, _ in risen)
+    again = phases > 1 or (errors > 1 and errors / hours > allowed)
     where = _steps(step for step, _ in risen)
-    reason = f"ECC corrected {errors} errors, in {where}: {errors / hours:.0f} an hour."
-    limit = f"≤ {allowed:g} an hour, and in one step at most"
+    reason = f"ECC corrected {errors} errors, in {where}: {errors / hours:.0f} an hour, in {phases} phases."
+    limit = f"≤ {allowed:g} an hour, and in one phase at most"
     outcome = Outcome.FAIL if again else Outcome.PASS
     yield _found("ecc_corrected", outcome, reason, value=errors, unit=Unit.COUNT.value, limit=limit)
     if again:
         yield diagnosed("memory.ecc_corrected", reason)
+
+
+def _phases(step: StepRecord) -> int:
+    """Phases of a scan in which ECC corrected something; a step of another probe is one phase."""
+    value = step.value("ecc_phases")
+    return int(value) if isinstance(value, int | float) else 1
 
 
 def _steps(steps: Iterator[StepRecord]) -> str:

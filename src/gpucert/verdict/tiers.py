@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from gpucert.catalogue.model import Model
 from gpucert.outcome import LOOKS, Outcome
-from gpucert.reading import Absent
+from gpucert.reading import Absence, Absent, Reading
 from gpucert.units import show
 from gpucert.verdict import decision
 from gpucert.verdict.case import Case
@@ -110,10 +110,7 @@ def _condition(case: Case, tier: TierGates) -> Iterator[_Gate]:
     """What this card's condition must be, beyond its performance."""
     counters = case.last_counters()
     if tier.ecc_on and case.record.settings.ecc is not True:
-        now = case.record.settings.ecc
-        unread = isinstance(now, Absent)
-        outcome = Outcome.SKIPPED if unread else Outcome.FAIL
-        yield "ECC", outcome, str(now) if unread else "off", "on", "ECC was not on during the test."
+        yield _ecc(case.record.settings.ecc)
     if tier.spare_rows:
         yield from _spare_rows(case, tier, counters.remap_banks)
     if tier.every_link_up and case.model is not None and case.model.links.nvlinks:
@@ -125,6 +122,14 @@ def _condition(case: Case, tier: TierGates) -> Iterator[_Gate]:
             yield "every NVLink up", Outcome.FAIL, up, f"{links}, without errors", reason
     if tier.energy and not _has_energy(case):
         yield "work per joule", Outcome.SKIPPED, None, "reported", "Work per joule was not measured."
+
+
+def _ecc(now: Reading[bool]) -> _Gate:
+    if not isinstance(now, Absent):
+        return "ECC", Outcome.FAIL, "off", "on", "ECC was off during the test."
+    if now.absent is Absence.NOT_SUPPORTED:
+        return "ECC", Outcome.NOT_OFFERED, "none", "on", "The silicon is not made for it: it has no ECC."
+    return "ECC", Outcome.SKIPPED, now, "on", f"Whether ECC was on could not be read: {now}."
 
 
 def _spare_rows(case: Case, tier: TierGates, banks: object) -> Iterator[_Gate]:

@@ -34,6 +34,8 @@ NOT_SUPPORTED = Absent(Absence.NOT_SUPPORTED)
 LOST = Absent(Absence.LOST, "GPU is lost")
 
 POWER_NOISE = 0.003
+_BANKS = 192
+"""Of a model whose number of remappable banks nobody has seen: what most cards with GDDR6 answer."""
 _FANS = 2
 _OTHER_PID = 4711
 _VBIOS = {
@@ -171,7 +173,7 @@ def counters(scenario: Scenario, state: State) -> Counters:
         remapped_uncorrectable=_if(remapping, sum(fault.uncorrectable for fault in remaps)),
         remap_pending=_if(remapping, any(fault.pending for fault in remaps)),
         remap_failure=_if(remapping, any(fault.failure for fault in remaps)),
-        remap_banks=_banks(scenario, memory.remap_banks if remapping else None),
+        remap_banks=_banks(scenario, (memory.remap_banks or _BANKS) if remapping else None),
         retired_sbe=_if(retiring, sum(fault.sbe for fault in pages)),
         retired_dbe=_if(retiring, sum(fault.dbe for fault in pages)),
         retired_pending=_if(retiring, any(fault.pending for fault in pages)),
