@@ -118,6 +118,7 @@ def test_the_a100_has_its_limits_with_provenance():
         *(f"gemm_sustained.{dtype}_per_clock" for dtype in ("fp64", "fp32", "fp16", "bf16")),
         *(f"memory_bandwidth.{stream}_per_clock" for stream in ("read", "write", "copy")),
         "thermal.fast",
+        "thermal.slow",
         "thermal.total",
     }
     read = baseline.find(READ)

@@ -282,6 +282,13 @@ _TABLE = (
         subject="station",
     ),
     Kind(
+        "config.vgpu",
+        "This is a virtual GPU: a share of a card that others may use as well.",
+        "The driver's virtualization mode.",
+        "Test on the host, or pass the whole card through.",
+        subject="station",
+    ),
+    Kind(
         "power.limit",
         "The power limit is lowered, so that performance is not comparable.",
         "Enforced limit against the card's default limit.",

@@ -227,6 +227,11 @@ class StepRecord(Struct, frozen=True, kw_only=True):
         """The value of a measure by name, None when the step has none of that name."""
         return next((m.value for m in self.measurements if m.name == measure), None)
 
+    def number(self, measure: str) -> float | int | None:
+        """The value of a measure where it is a finite number, else None."""
+        value = self.value(measure)
+        return None if value is None or isinstance(value, Absent) or not math.isfinite(value) else value
+
 
 class PlanRun(Struct, frozen=True, kw_only=True):
     """The plan as it was run."""

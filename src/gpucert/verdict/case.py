@@ -1,7 +1,8 @@
 """Everything that a judgement rests on, in one value."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 from gpucert.baselines.limit import Baseline
 from gpucert.catalogue.matching import Match
@@ -30,6 +31,11 @@ class Case:
         """The steps of one probe, repeats included, in order."""
         return (step for step in self.record.steps if step.probe == probe)
 
+    def needs(self, step: StepRecord) -> bool:
+        """Whether the verdict depends on this step: by the plan, or because every certificate rests on its probe."""
+        asked = self.record.plan.yields == "certificate" and step.probe in self.policy.gates.probes
+        return (step.blocker or asked) and step.repeat_of is None
+
     def last_counters(self) -> Counters:
         """The last counters that the card answered; those of a card that was lost meanwhile say nothing."""
         told = (one for step in reversed(self.record.steps) for one in (step.after, step.before))
@@ -37,10 +43,16 @@ class Case:
 
     def growth(self, step: StepRecord, counter: str) -> int:
         """By how much a counter rose during a step; 0 where either end is absent or it was reset meanwhile."""
-        before, after = getattr(step.before, counter), getattr(step.after, counter)
-        if isinstance(before, Absent) or isinstance(after, Absent):
-            return 0
-        return max(0, int(after) - int(before))
+        return sum(max(0, change) for change in _changes((step.before, step.after), counter))
+
+    def changes(self, counter: str) -> tuple[int, ...]:
+        """Every change of a counter from one reading to the next, within steps and between them."""
+        return _changes((one for step in self.record.steps for one in (step.before, step.after)), counter)
+
+
+def _changes(readings: Iterable[Counters], counter: str) -> tuple[int, ...]:
+    values = [value for one in readings if not isinstance(value := getattr(one, counter), Absent)]
+    return tuple(int(later) - int(earlier) for earlier, later in pairwise(values))
 
 
 def _answered(counters: Counters) -> bool:

@@ -30,6 +30,7 @@ def judge_run(case: Case) -> Iterator[_Item]:
     yield from _brake(case)
     yield from _absurd(case)
     yield from _permission(case)
+    yield from _unwatched(case)
 
 
 def _found(
@@ -102,7 +103,11 @@ def _xids(case: Case) -> Iterator[_Item]:
 
 
 def _uncorrected(case: Case) -> Iterator[_Item]:
-    errors = sum(case.growth(step, "ecc_uncorrected_volatile") for step in case.record.steps)
+    changes = case.changes("ecc_uncorrected_volatile")
+    if any(change < 0 for change in (*changes, *case.changes("ecc_corrected_volatile"))):
+        reason = "A counter of ECC errors fell during the run: somebody reset it, so that errors may be hidden."
+        yield structs.replace(_found("ecc_counters", Outcome.ERROR, reason), blocker=True)
+    errors = sum(change for change in changes if change > 0)
     if errors:
         reason = f"ECC met {errors} errors during the run that it could not correct."
         yield _found("ecc_uncorrected", Outcome.FAIL, reason, value=errors, unit=Unit.COUNT.value, limit="≤ 0")
@@ -131,8 +136,7 @@ def _corrected(case: Case) -> Iterator[_Item]:
 
 def _phases(step: StepRecord) -> int:
     """Phases of a scan in which ECC corrected something; a step of another probe is one phase."""
-    value = step.value("ecc_phases")
-    return int(value) if isinstance(value, int | float) else 1
+    return int(step.number("ecc_phases") or 1)
 
 
 def _steps(steps: Iterator[StepRecord]) -> str:
@@ -156,8 +160,7 @@ def _brake(case: Case) -> Iterator[_Item]:
 
 
 def _is_braked(case: Case, step: StepRecord) -> bool:
-    share = step.value("power_brake")
-    return case.growth(step, "throttle_power_brake_ns") > 0 or (isinstance(share, int | float) and share > 0)
+    return case.growth(step, "throttle_power_brake_ns") > 0 or (step.number("power_brake") or 0) > 0
 
 
 # Readings
@@ -176,6 +179,13 @@ def _absurd(case: Case) -> Iterator[_Item]:
         reason = f"Readings that cannot be: {', '.join(sorted(channels))}."
         yield structs.replace(_found("readings", Outcome.ERROR, reason), blocker=True)
         yield diagnosed("sensor.absurd", reason)
+
+
+def _unwatched(case: Case) -> Iterator[_Item]:
+    """Xids that could not be watched are not tested; a driver that is silent is no clean log."""
+    for event in case.record.events:
+        if event.kind == "note" and event.code == "xids_not_watched":
+            yield structs.replace(_found("xids", Outcome.SKIPPED, event.text), advisory=True)
 
 
 def _permission(case: Case) -> Iterator[_Item]:

@@ -125,6 +125,10 @@ def _settings(settings: Settings, match: Match) -> Iterator[_Item]:
         reason = "MIG splits the card and hides its counters."
         yield _about_station(_finding("mig", Outcome.FAIL, "on", "off", reason, _OWN))
         yield diagnosed("config.mig", "MIG mode is on")
+    if settings.virtualization == "vgpu":
+        reason = "A virtual GPU is a share of a card: what it answers is not what the card is."
+        yield _about_station(_finding("virtualization", Outcome.FAIL, "vgpu", "the whole card", reason, _NVML))
+        yield diagnosed("config.vgpu", "the driver runs in vGPU mode")
     yield from _power_limit(settings)
 
 

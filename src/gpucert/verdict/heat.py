@@ -65,13 +65,13 @@ class Heat:
 
 def of_step(step: StepRecord) -> Heat:
     """The heat of a thermal soak, from its own trace of telemetry and the moments that the probe measured."""
-    began, ended, trace = step.value("heat_began"), step.value("heat_ended"), step.traces.get("telemetry")
-    if not isinstance(began, int | float) or not isinstance(ended, int | float) or trace is None:
+    began, ended, trace = step.number("heat_began"), step.number("heat_ended"), step.traces.get("telemetry")
+    if began is None or ended is None or trace is None:
         return _nothing(step, "the soak did not run to its end")
     columns = _columns(trace)
     if isinstance(columns, str):
         return _nothing(step, columns)
-    return _fitted(step, columns, float(began), float(ended))
+    return _fitted(step, columns, began, ended)
 
 
 @dataclass(frozen=True)

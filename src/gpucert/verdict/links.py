@@ -35,20 +35,15 @@ def judge_links(case: Case) -> Iterator[_Item]:
     yield from _nvlinks(case)
 
 
-def _number(step: StepRecord, measure: str) -> float | None:
-    value = step.value(measure)
-    return None if value is None or isinstance(value, Absent) else float(value)
-
-
 def _found(step: StepRecord, measure: str, outcome: Outcome, value: float, limit: str, reason: str) -> Finding:
     return Finding(
-        probe=PROBE, measure=measure, outcome=outcome, value=int(value) if value == int(value) else value,
+        probe=PROBE, measure=measure, outcome=outcome, value=int(value) if float(value).is_integer() else value,
         unit=Unit.COUNT.value, limit=limit, reason=reason, authority=OWN, step=step.index, subject="station",
     )  # fmt: skip
 
 
 def _width(case: Case, step: StepRecord) -> Iterator[_Item]:
-    width = _number(step, "width")
+    width = step.number("width")
     if width is None or case.model is None:
         return
     lanes = case.model.links.pcie_width
@@ -60,7 +55,7 @@ def _width(case: Case, step: StepRecord) -> Iterator[_Item]:
 
 
 def _generation(case: Case, step: StepRecord) -> Iterator[_Item]:
-    generation = _number(step, "generation")
+    generation = step.number("generation")
     if generation is None or case.model is None:
         return
     top = case.record.settings.pcie_gen_max
@@ -73,7 +68,7 @@ def _generation(case: Case, step: StepRecord) -> Iterator[_Item]:
 
 
 def _replays(step: StepRecord) -> Iterator[_Item]:
-    replays = _number(step, "replays")
+    replays = step.number("replays")
     if replays is None:
         return
     minutes = max((step.ended_s - step.began_s) / 60, 1 / 60)
@@ -86,12 +81,12 @@ def _replays(step: StepRecord) -> Iterator[_Item]:
 
 
 def _bandwidth(step: StepRecord) -> Iterator[_Item]:
-    width, generation = _number(step, "width"), _number(step, "generation")
+    width, generation = step.number("width"), step.number("generation")
     if width is None or generation is None or int(generation) not in LANE_GB_S:
         return
     least = LEAST_SHARE * LANE_GB_S[int(generation)] * width
     for direction in ("to_card", "to_host"):
-        rate = _number(step, direction)
+        rate = step.number(direction)
         if rate is None:
             continue
         shown, limit = show(rate, Unit.GBYTE_PER_SECOND), show(least, Unit.GBYTE_PER_SECOND)
@@ -105,7 +100,7 @@ def _bandwidth(step: StepRecord) -> Iterator[_Item]:
 
 def _damaged(step: StepRecord) -> Iterator[_Item]:
     """PCIe checks its packets, so data that differs was damaged in a chip: that is against the card."""
-    wrong = _number(step, "wrong_words")
+    wrong = step.number("wrong_words")
     if wrong:
         evidence = f"{wrong:.0f} words arrived other than they were sent"
         yield structs.replace(diagnosed("link.pcie_errors", evidence, "likely"), subject="card")

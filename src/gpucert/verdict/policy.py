@@ -20,6 +20,8 @@ class GlobalGates(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     coverage_percent: float
     ecc_corrected_per_hour: float
     inlet_c: float
+    probes: tuple[str, ...]
+    """Probes without which no certificate is given; every plan for one must run them."""
 
 
 class TierGates(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -98,6 +100,8 @@ def _policy(text: str, source: str, *, shipped: bool) -> Policy:
             )
         if not tier.measures:
             raise PolicyError(f"{source}: tier {tier.letter}: measures must name at least one, or nothing is asked for")
+    if not file.gates.probes:
+        raise PolicyError(f"{source}: global.probes must name at least one, or a certificate could rest on nothing")
     if not 0 < file.gates.coverage_percent <= 100:
         raise PolicyError(f"{source}: global.coverage_percent must be in (0, 100], not {file.gates.coverage_percent}")
     digest = hashlib.sha256(msgspec.json.encode(msgspec.to_builtins(file), order="sorted")).hexdigest()

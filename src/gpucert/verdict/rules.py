@@ -27,6 +27,7 @@ class Rule(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     gate: Literal["coverage_percent"] | None = None
     model: Literal["sm_count", "bus_bits"] | None = None
     part: Part | None = None
+    proof: bool = False
     needed: bool = True
     advisory: bool = False
 

@@ -44,7 +44,7 @@ def judge_steps(case: Case) -> Iterator[Finding]:
 
 
 def _step(case: Case, step: StepRecord) -> Iterator[Finding]:
-    needed = step.blocker and step.repeat_of is None
+    needed = case.needs(step)
     if step.status is not StepStatus.RAN:
         yield _ended(step, needed=needed)
         yield from (one for one in _measures(case, step, needed=False) if one.outcome is Outcome.FAIL)
@@ -81,7 +81,7 @@ def _unsummed(step: StepRecord) -> Iterator[Finding]:
         yield Finding(
             probe=step.probe, measure="mismatches", outcome=Outcome.FAIL, value=count, unit=Unit.COUNT.value,
             limit="≤ 0", reason=f"{count} wrong values were found before the step ended early.", authority=OWN,
-            step=step.index, blocker=step.blocker,
+            step=step.index, blocker=True,
         )  # fmt: skip
 
 
@@ -162,8 +162,9 @@ def _ruled(case: Case, step: StepRecord, measurement: Measurement, rule: Rule, *
     limit = f"{sign} {_shown(number, measurement.unit)}"
     reading = f"{_shown(value, measurement.unit)}{f' ({measurement.where})' if measurement.where else ''}"
     reason = f"{reading}, as it must be." if inside else f"{rule.says} Measured {reading}, limit {limit}."
+    outside = Outcome.ERROR if rule.proof else Outcome.FAIL
     found = _of(
-        step, declared, Outcome.PASS if inside else Outcome.FAIL, reason,
+        step, declared, Outcome.PASS if inside else outside, reason,
         needed=needed, value=value, limit=limit, authority=authority,
     )  # fmt: skip
     return _advisory(found) if rule.advisory else found
@@ -178,8 +179,8 @@ def _bound(case: Case, step: StepRecord, rule: Rule) -> tuple[str, float, str] |
     if rule.gate is not None:
         return "≥", float(getattr(case.policy.gates, rule.gate)), f"policy {case.policy.source.name}"
     if rule.equals is not None:
-        other = step.value(rule.equals)
-        return None if other is None or isinstance(other, Absent) else ("=", other, OWN)
+        other = step.number(rule.equals)
+        return None if other is None else ("=", other, OWN)
     if case.model is None:
         return None
     number = case.model.sm_count if rule.model == "sm_count" else case.model.memory.bus_bits

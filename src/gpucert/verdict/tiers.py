@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from msgspec import Struct
 
 from gpucert.catalogue.model import Model
-from gpucert.outcome import LOOKS, Outcome
+from gpucert.outcome import LOOKS, Outcome, StepStatus
 from gpucert.reading import Absence, Absent, Reading
 from gpucert.units import show
 from gpucert.verdict import decision
@@ -56,7 +56,12 @@ def _gates(case: Case, tier: TierGates, label: TierLetter) -> Iterator[_Open]:
         shown = "–" if value is None else str(value)
         return Unmet(tier=label, gate=gate, outcome=outcome, value=shown, limit=limit, reason=reason), steps
 
-    for gate, outcome, value, limit, reason in (*_plan(case, tier), *_silicon(case, tier), *_condition(case, tier)):
+    for gate, outcome, value, limit, reason in (
+        *_plan(case, tier),
+        *_probes(case),
+        *_silicon(case, tier),
+        *_condition(case, tier),
+    ):
         yield unmet(gate, outcome, value, limit, reason)
     for measure in tier.measures:
         judged = _performance(case, tier, measure)
@@ -77,6 +82,14 @@ def _plan(case: Case, tier: TierGates) -> Iterator[_Gate]:
         needed = f"plan burnin --hours {_HOURS[tier.letter]}" if tier.letter in _HOURS else "plan standard"
         name = plan.name if plan.hours is None else f"{plan.name} of {plan.hours:g} h"
         yield "length of the plan", Outcome.SKIPPED, name, needed, f"The plan {name} is too short; {needed} tests it."
+
+
+def _probes(case: Case) -> Iterator[_Gate]:
+    """Whether everything was run that every certificate rests on."""
+    run = {step.probe for step in case.record.steps if step.status is StepStatus.RAN}
+    for probe in case.policy.gates.probes:
+        if probe not in run:
+            yield probe, Outcome.SKIPPED, None, "ran", f"{probe} was not run, and no certificate is given without it."
 
 
 def _silicon(case: Case, tier: TierGates) -> Iterator[_Gate]:

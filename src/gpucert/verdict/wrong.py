@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Iterator
 
 from gpucert.outcome import Outcome
-from gpucert.reading import Absent
 from gpucert.record import Mismatch, StepRecord
 from gpucert.verdict.case import Case
 from gpucert.verdict.facts import diagnosed
@@ -29,8 +28,7 @@ def diagnose_wrong(case: Case, findings: Iterable[Finding]) -> Iterator[Diagnose
 
 
 def _count(step: StepRecord, measure: str) -> int:
-    value = step.value(measure)
-    return 0 if value is None or isinstance(value, Absent) else int(value)
+    return int(step.number(measure) or 0)
 
 
 # Memory

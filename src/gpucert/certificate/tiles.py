@@ -1,0 +1,138 @@
+"""The six tiles of page one: what each part of the card came to, in a word, a mark and a number."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from gpucert.certificate.fold import nearest, shown
+from gpucert.certificate.harmless import harmless
+from gpucert.certificate.payload import Payload
+from gpucert.certificate.words import (
+    ADVICE,
+    SAID_OF,
+    STATION,
+    capitalised,
+    counted,
+    look_of,
+    measure_name,
+    probe_name,
+    words,
+)
+from gpucert.outcome import LOOKS, Look, Outcome
+from gpucert.verdict.verdict import Finding
+
+_WORST_FIRST = (Outcome.FAIL, Outcome.ERROR, Outcome.MARGINAL, Outcome.SKIPPED, Outcome.PASS, Outcome.NOT_OFFERED)
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One of the six boxes of page one."""
+
+    title: str
+    look: Look
+    words: str
+    advice: str = ""
+
+
+def tiles(payload: Payload) -> tuple[Tile, ...]:
+    """Five sums of findings, and the clearing of memory, which no plan does yet."""
+    boxes = (_tile(title, probes, fact, payload) for title, probes, fact in _TILES)
+    return (*boxes, Tile("Data clearing", LOOKS[Outcome.SKIPPED], "Not performed."))
+
+
+def _tile(title: str, probes: tuple[str, ...], fact: "Callable[[Payload], str]", payload: Payload) -> Tile:
+    findings = [one for one in payload.findings if one.probe in probes or f"{one.probe}.{one.measure}" in probes]
+    advice = _advice([one for one in findings if look_of(one) == ADVICE])
+    counted_ones = [one for one in findings if not one.advisory and one.subject != "note"]
+    if not counted_ones:
+        return Tile(title, LOOKS[Outcome.SKIPPED], "Nothing was tested.", advice)
+    ranked = sorted(counted_ones, key=_rank)
+    worst = [one for one in ranked if _rank(one) == _rank(ranked[0])]
+    look = look_of(worst[0])
+    if worst[0].outcome is Outcome.PASS:
+        return Tile(title, look, f"{fact(payload)} {_all_passed(len(worst))}".strip(), advice)
+    return Tile(title, look, _what(worst, len(counted_ones)), advice)
+
+
+def _rank(finding: Finding) -> int:
+    """The card's own faults before the station's, and both before what is merely unknown."""
+    if look_of(finding) == STATION:
+        return _WORST_FIRST.index(Outcome.MARGINAL) * 2 + 1
+    return _WORST_FIRST.index(finding.outcome) * 2
+
+
+def _all_passed(count: int) -> str:
+    return "1 finding, passed." if count == 1 else f"{count} findings, all passed."
+
+
+def _what(worst: Sequence[Finding], of: int) -> str:
+    """What went wrong, by name: the first, at its worst, and how many others."""
+    first = nearest([one for one in worst if (one.measure, one.limit) == (worst[0].measure, worst[0].limit)])
+    others = len({(one.probe, one.measure) for one in worst}) - 1
+    more = f" And {others} more." if others else ""
+    if first.outcome not in SAID_OF:
+        return f"{_label(first)}{more} {counted(of, 'finding', 'findings')} in all."
+    if first.limit and first.value is not None and first.measure != "step" and look_of(first) != STATION:
+        return f"{_label(first)}: {shown(first.value, first.unit)}, limit {harmless(first.limit)}.{more}"
+    return f"{_label(first)}: {harmless(first.reason, 120)}{more}"
+
+
+def _label(finding: Finding) -> str:
+    if finding.measure == "step":
+        return probe_name(finding.probe)
+    return capitalised(measure_name(finding.probe, finding.measure))
+
+
+def _advice(findings: Sequence[Finding]) -> str:
+    if not findings:
+        return ""
+    first = findings[0]
+    limit = f", limit {harmless(first.limit)}" if first.limit else ""
+    return f"{_label(first)}: {shown(first.value, first.unit)}{limit}"
+
+
+# The number of each tile
+
+
+def _worst_value(payload: Payload, probe: str, measure: str) -> Finding | None:
+    same = [one for one in payload.findings if (one.probe, one.measure) == (probe, measure)]
+    return nearest(same) if same else None
+
+
+def _compute(payload: Payload) -> str:
+    reached = _worst_value(payload, "sm_answers", "sms_reached")
+    return f"{shown(reached.value)} SMs gave the known answers;" if reached else ""
+
+
+def _memory(payload: Payload) -> str:
+    coverage = _worst_value(payload, "memory_scan", "coverage")
+    return f"{shown(coverage.value, coverage.unit)} of it compared;" if coverage else ""
+
+
+def _heat(payload: Payload) -> str:
+    peaks = [
+        f"{max(known):.0f}\u202f{unit}"
+        for name, unit in (("temperature_c", "°C"), ("power_w", "W"))
+        if name in payload.series
+        and (known := [value for value in payload.series[name].values if value is not None])
+    ]
+    return f"Up to {' and '.join(peaks)};" if peaks else ""
+
+
+def _links(payload: Payload) -> str:
+    told = {one.measure: one.value for one in payload.rates}
+    generation, width = told.get("pcie_link.generation"), told.get("pcie_link.width")
+    return f"PCIe {generation}.0 with {width} lanes;" if isinstance(generation, int) and isinstance(width, int) else ""
+
+
+def _identity(payload: Payload) -> str:
+    return "" if payload.device.model is None else f"{words(payload.device.architecture)} as named;"
+
+
+_TILES: tuple[tuple[str, tuple[str, ...], Callable[[Payload], str]], ...] = (
+    ("Compute", ("sm_answers", "gemm_exact", "gemm_sustained"), _compute),
+    ("Memory", ("memory_scan", "memory_bandwidth", "counters"), _memory),
+    ("Heat and power", ("thermal_soak", "thermal"), _heat),
+    ("Links", ("pcie_link", "nvlink"), _links),
+    ("Identity", ("identity", "card", "settings"), _identity),
+)
+"""What page one sums up, the probes behind each tile, and the number that it shows when all of them passed."""
