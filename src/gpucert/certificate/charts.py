@@ -67,8 +67,8 @@ def timeline(payload: Payload) -> str | None:
             for (name, label), colour in zip(channels, (_FIRST, _SECOND), strict=False):
                 if name in payload.series:
                     _line(axis, payload.series[name], label, colour)
-            for event in payload.events:
-                axis.axvline(event.at_s, color=_BAD, linewidth=0.8, linestyle=(0, (2, 2)))
+            for mark in payload.marks:
+                axis.axvline(mark, color=_BAD, linewidth=0.8, linestyle=(0, (2, 2)))
             axis.set_ylabel(f"{title} / {unit}")
             axis.margins(x=0.01, y=0.15)
         _number_steps(axes[0], payload.phases)
@@ -114,7 +114,7 @@ def _words(payload: Payload) -> str:
             values = [value for value in payload.series.get(name, Series((), ())).values if value is not None]
             if values:
                 parts.append(f"{label} {name.rpartition('_')[0]}: {min(values):.0f} to {max(values):.0f} {unit}")
-    return "; ".join(parts) + f"; {len(payload.events)} events."
+    return "; ".join(parts) + f"; {sum(event.times for event in payload.events)} events."
 
 
 def _inline(svg: str, title: str, words: str) -> str:

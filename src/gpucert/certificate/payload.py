@@ -12,7 +12,7 @@ from msgspec import Struct
 from gpucert.baselines.limit import Baseline, Limit
 from gpucert.catalogue.model import Model
 from gpucert.certificate.harmless import harmless
-from gpucert.outcome import VerdictOutcome
+from gpucert.outcome import Outcome, VerdictOutcome
 from gpucert.reading import Absence, Absent, Reading
 from gpucert.record import Counters, Event, Inspection, Measurement, PlanRun, Record, Station, StepRecord, Trace
 from gpucert.verdict.verdict import Diagnosed, Finding, NotTested, Source, Unmet, Verdict
@@ -20,6 +20,8 @@ from gpucert.verdict.verdict import Diagnosed, Finding, NotTested, Source, Unmet
 SCHEMA = "gpucert.payload/1"
 POINTS = 400
 """Most points of one drawn series."""
+MARKS = 40
+"""Most marks of events on the time axis, less one."""
 LARGEST_INTEGER = 2**53 - 1
 SERIAL_SHOWN = 4
 
@@ -27,6 +29,8 @@ CHANNELS = ("temperature_c", "memory_temperature_c", "power_w", "sm_clock_mhz", 
 """Telemetry that the page draws."""
 
 Value = float | int | str
+
+_DECIDED = {Outcome.PASS, Outcome.MARGINAL, Outcome.FAIL}
 
 
 class Attempt(Struct, frozen=True):
@@ -55,12 +59,19 @@ class Device(Struct, frozen=True, kw_only=True):
 
 
 class Bar(Struct, frozen=True, kw_only=True):
-    """One measurement beside its limit."""
+    """The worst finding about one measure of the baseline, beside its limit."""
 
+    probe: str
     measure: str
     unit: str
     value: float
     u: float | None
+    """None where the record has no uncertainty for just this value: repeats are pooled, resistances are fitted."""
+    outcome: Outcome
+    advisory: bool
+    step: int | None
+    of_steps: int
+    """How many steps measured it."""
     centre: float
     limit: float
     better: str
@@ -96,11 +107,24 @@ class Change(Struct, frozen=True):
 
 
 class Rate(Struct, frozen=True):
-    """One measurement that is shown without a limit."""
+    """One measurement, as the last step that made it left it."""
 
     measure: str
     value: Value
     unit: str
+    u: float | None
+    n: int
+
+
+class Happening(Struct, frozen=True, kw_only=True):
+    """One kind of event, as often as it happened; the text is that of the first."""
+
+    kind: str
+    code: str
+    text: str
+    times: int
+    first_s: float
+    last_s: float
 
 
 class Payload(Struct, frozen=True, kw_only=True):
@@ -129,7 +153,9 @@ class Payload(Struct, frozen=True, kw_only=True):
     rates: tuple[Rate, ...]
     phases: tuple[Phase, ...]
     series: dict[str, Series]
-    events: tuple[Event, ...]
+    events: tuple[Happening, ...]
+    marks: tuple[float, ...]
+    """Where the time axis marks events, thinned: a storm of them is a few marks."""
     changes: tuple[Change, ...]
     station: Station
     inlet_c: float | None
@@ -170,11 +196,12 @@ def build(
         why_not_higher=verdict.why_not_higher,
         not_tested=verdict.not_tested,
         also_qualifies=verdict.also_qualifies,
-        bars=_bars(record, baseline),
+        bars=_bars(record, verdict, baseline),
         rates=_rates(record),
         phases=tuple(_phase(step) for step in record.steps),
         series=_series(record),
-        events=record.events,
+        events=_happenings(record.events),
+        marks=_marks(record.events),
         changes=_changes(record),
         station=record.station,
         inlet_c=record.inlet_c,
@@ -230,25 +257,30 @@ def _masked(value: Reading[str]) -> str:
     return f"…{text[-SERIAL_SHOWN:]}" if len(text) > SERIAL_SHOWN else text
 
 
-def _bars(record: Record, baseline: Baseline | None) -> tuple[Bar, ...]:
-    """The last measurement of every measure that has a limit."""
-    if baseline is None:
-        return ()
-    bars: dict[str, Bar] = {}
-    for step in record.steps:
-        for measurement in step.measurements:
-            limit = baseline.find(f"{step.probe}.{measurement.name}")
-            if limit is not None and not isinstance(measurement.value, Absent) and limit.unit is measurement.unit:
-                bars[limit.measure] = _bar(limit, measurement, float(measurement.value))
-    return tuple(bars[name] for name in sorted(bars))
+def _bars(record: Record, verdict: Verdict, baseline: Baseline | None) -> tuple[Bar, ...]:
+    """Every measure that has a limit and was judged by it, at its worst: a good last cycle must not hide a bad one."""
+    judged: dict[str, list[Finding]] = {}
+    for finding in verdict.findings:
+        if finding.unit and isinstance(finding.value, int | float) and finding.outcome in _DECIDED:
+            judged.setdefault(f"{finding.probe}.{finding.measure}", []).append(finding)
+    limits = ((limit, judged.get(limit.measure, [])) for limit in (baseline.limits if baseline else ()))
+    return tuple(_bar(record, limit, found) for limit, found in limits if found and limit.centre > 0)
 
 
-def _bar(limit: Limit, measurement: Measurement, value: float) -> Bar:
+def _bar(record: Record, limit: Limit, found: list[Finding]) -> Bar:
+    better = max if limit.better == "lower" else min
+    worst = better(found, key=lambda one: float(one.value or 0))
+    probe, _, measure = limit.measure.partition(".")
     return Bar(
-        measure=limit.measure,
+        probe=probe,
+        measure=measure,
         unit=limit.unit.value,
-        value=value,
-        u=measurement.u,
+        value=float(worst.value or 0),
+        u=_uncertainty(record, worst),
+        outcome=worst.outcome,
+        advisory=worst.advisory,
+        step=worst.step,
+        of_steps=len(found),
         centre=limit.centre,
         limit=limit.limit,
         better=limit.better,
@@ -258,6 +290,18 @@ def _bar(limit: Limit, measurement: Measurement, value: float) -> Bar:
     )
 
 
+def _uncertainty(record: Record, finding: Finding) -> float | None:
+    """That of the measurement which the finding judged; None where it judged a mean of several, or a fit."""
+    measured = (
+        one
+        for step in record.steps
+        if step.index == finding.step and step.probe == finding.probe
+        for one in step.measurements
+        if one.name == finding.measure and one.value == finding.value
+    )
+    return next((one.u for one in measured), None)
+
+
 def _rates(record: Record) -> tuple[Rate, ...]:
     """The last value of everything that was measured, by name."""
     rates: dict[str, Rate] = {}
@@ -265,7 +309,7 @@ def _rates(record: Record) -> tuple[Rate, ...]:
         for measurement in step.measurements:
             name = f"{step.probe}.{measurement.name}"
             value = harmless(str(measurement.value)) if isinstance(measurement.value, Absent) else measurement.value
-            rates[name] = Rate(name, value, measurement.unit.value)
+            rates[name] = Rate(name, value, measurement.unit.value, measurement.u, measurement.n)
     return tuple(rates[name] for name in sorted(rates))
 
 
@@ -308,6 +352,39 @@ def thinned(at_s: list[float], values: list[float | None], points: int = POINTS)
         known = [(value, place) for place in inside if (value := values[place]) is not None]
         kept.extend(sorted({min(known)[1], max(known)[1]}) if known else [inside[0]])
     return Series(tuple(at_s[place] for place in kept), tuple(values[place] for place in kept))
+
+
+def _happenings(events: tuple[Event, ...]) -> tuple[Happening, ...]:
+    """Events by kind in the order of their first: Xids by code, because each line of a storm differs; others by text."""
+    same: dict[tuple[str, str, str], list[Event]] = {}
+    for event in events:
+        same.setdefault((event.kind, event.code, "" if event.kind == "xid" else event.text), []).append(event)
+    return tuple(_happening(group) for group in same.values())
+
+
+def _happening(group: list[Event]) -> Happening:
+    times = [event.at_s for event in group]
+    return Happening(
+        kind=group[0].kind,
+        code=harmless(group[0].code),
+        text=harmless(group[0].text),
+        times=len(group),
+        first_s=min(times),
+        last_s=max(times),
+    )
+
+
+def _marks(events: tuple[Event, ...]) -> tuple[float, ...]:
+    """The first event of each of MARKS stretches of the time from the first event to the last."""
+    times = sorted(event.at_s for event in events)
+    if not times:
+        return ()
+    span = (times[-1] - times[0]) / MARKS
+    kept = [times[0]]
+    for time in times:
+        if time - kept[-1] > span:
+            kept.append(time)
+    return tuple(kept)
 
 
 def _changes(record: Record) -> tuple[Change, ...]:

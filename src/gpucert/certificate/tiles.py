@@ -34,13 +34,22 @@ class Tile:
 
 
 def tiles(payload: Payload) -> tuple[Tile, ...]:
-    """Five sums of findings, and the clearing of memory, which no plan does yet."""
-    boxes = (_tile(title, probes, fact, payload) for title, probes, fact in _TILES)
+    """Five sums of findings, and the clearing of memory, which no plan does yet. Every finding is in one of them."""
+    parts: dict[str, list[Finding]] = {title: [] for title in _FACTS}
+    for finding in payload.findings:
+        parts[_part(finding)].append(finding)
+    boxes = (_tile(title, findings, payload) for title, findings in parts.items())
     return (*boxes, Tile("Data clearing", LOOKS[Outcome.SKIPPED], "Not performed."))
 
 
-def _tile(title: str, probes: tuple[str, ...], fact: "Callable[[Payload], str]", payload: Payload) -> Tile:
-    findings = [one for one in payload.findings if one.probe in probes or f"{one.probe}.{one.measure}" in probes]
+def _part(finding: Finding) -> str:
+    if finding.probe in _OF_PROBE:
+        return _OF_PROBE[finding.probe]
+    named = (part for word, part in _OF_WORD if word in finding.measure)
+    return next(named, _REST)
+
+
+def _tile(title: str, findings: Sequence[Finding], payload: Payload) -> Tile:
     advice = _advice([one for one in findings if look_of(one) == ADVICE])
     counted_ones = [one for one in findings if not one.advisory and one.subject != "note"]
     if not counted_ones:
@@ -49,7 +58,7 @@ def _tile(title: str, probes: tuple[str, ...], fact: "Callable[[Payload], str]",
     worst = [one for one in ranked if _rank(one) == _rank(ranked[0])]
     look = look_of(worst[0])
     if worst[0].outcome is Outcome.PASS:
-        return Tile(title, look, f"{fact(payload)} {_all_passed(len(worst))}".strip(), advice)
+        return Tile(title, look, f"{_FACTS[title](payload)} {_all_passed(len(worst))}".strip(), advice)
     return Tile(title, look, _what(worst, len(counted_ones)), advice)
 
 
@@ -70,7 +79,7 @@ def _what(worst: Sequence[Finding], of: int) -> str:
     others = len({(one.probe, one.measure) for one in worst}) - 1
     more = f" And {others} more." if others else ""
     if first.outcome not in SAID_OF:
-        return f"{_label(first)}{more} {counted(of, 'finding', 'findings')} in all."
+        return f"{_label(first)}.{more} {counted(of, 'finding', 'findings')} in all."
     if first.limit and first.value is not None and first.measure != "step" and look_of(first) != STATION:
         return f"{_label(first)}: {shown(first.value, first.unit)}, limit {harmless(first.limit)}.{more}"
     return f"{_label(first)}: {harmless(first.reason, 120)}{more}"
@@ -128,11 +137,43 @@ def _identity(payload: Payload) -> str:
     return "" if payload.device.model is None else f"{words(payload.device.architecture)} as named;"
 
 
-_TILES: tuple[tuple[str, tuple[str, ...], Callable[[Payload], str]], ...] = (
-    ("Compute", ("sm_answers", "gemm_exact", "gemm_sustained"), _compute),
-    ("Memory", ("memory_scan", "memory_bandwidth", "counters"), _memory),
-    ("Heat and power", ("thermal_soak", "thermal"), _heat),
-    ("Links", ("pcie_link", "nvlink"), _links),
-    ("Identity", ("identity", "card", "settings"), _identity),
+_REST = "Identity and stability"
+"""The tile of everything that no other tile is about, so that nothing which speaks against a card is left out."""
+
+_FACTS: dict[str, Callable[[Payload], str]] = {
+    "Compute": _compute,
+    "Memory": _memory,
+    "Heat and power": _heat,
+    "Links": _links,
+    _REST: _identity,
+}
+"""What page one sums up, and the number that each tile shows when all of it passed."""
+
+_OF_PROBE = {
+    "sm_answers": "Compute",
+    "gemm_exact": "Compute",
+    "gemm_sustained": "Compute",
+    "memory_scan": "Memory",
+    "memory_bandwidth": "Memory",
+    "counters": "Memory",
+    "thermal_soak": "Heat and power",
+    "thermal": "Heat and power",
+    "pcie_link": "Links",
+    "nvlink": "Links",
+    "identity": _REST,
+}
+
+_OF_WORD = (
+    ("ecc", "Memory"),
+    ("memory", "Memory"),
+    ("remap", "Memory"),
+    ("repair", "Memory"),
+    ("retired", "Memory"),
+    ("sram", "Memory"),
+    ("brake", "Heat and power"),
+    ("power", "Heat and power"),
+    ("thermal", "Heat and power"),
+    ("nvlink", "Links"),
+    ("pcie", "Links"),
 )
-"""What page one sums up, the probes behind each tile, and the number that it shows when all of them passed."""
+"""Where a finding about the card or the run belongs, by a word in its name."""

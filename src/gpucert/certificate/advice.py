@@ -1,0 +1,71 @@
+"""Diagnoses sorted by what they are about: the card, the station, or nothing that counts against either."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from gpucert.certificate.payload import Payload
+from gpucert.certificate.words import SAID_OF
+from gpucert.diagnosis import UnknownDiagnosisError, kind_of
+from gpucert.outcome import VerdictOutcome
+from gpucert.verdict.verdict import Diagnosed, Finding
+
+
+@dataclass(frozen=True)
+class Told:
+    """A diagnosis with what its code means."""
+
+    diagnosed: Diagnosed
+    meaning: str
+
+
+@dataclass(frozen=True)
+class Section:
+    """Diagnoses about the same, under one heading; `style` is the class that marks them."""
+
+    heading: str
+    style: str
+    told: tuple[Told, ...]
+
+
+def sections(payload: Payload) -> tuple[Section, ...]:
+    """What is wrong with the card, then what is about the station, then advice."""
+    card = [one for one in payload.diagnoses if one.subject == "card"]
+    faults = [one for one in card if not _only_advises(one, payload)]
+    notes = [one for one in card if _only_advises(one, payload)]
+    notes += [one for one in payload.diagnoses if one.subject == "note"]
+    station = [one for one in payload.diagnoses if one.subject == "station"]
+    parts = (
+        ("What is wrong with the card, and what to do", "fault", faults),
+        ("About the station, not the card", "station", station),
+        ("Advice: nothing that counts against the card", "advice", notes),
+    )
+    return tuple(Section(heading, style, _told(some)) for heading, style, some in parts if some)
+
+
+def _told(diagnoses: Iterable[Diagnosed]) -> tuple[Told, ...]:
+    return tuple(Told(one, _meaning(one.code)) for one in diagnoses)
+
+
+def _meaning(code: str) -> str:
+    try:
+        return kind_of(code).meaning
+    except UnknownDiagnosisError:
+        return code
+
+
+def _only_advises(diagnosis: Diagnosed, payload: Payload) -> bool:
+    """Whether nothing that it may rest on costs the card anything."""
+    if payload.verdict in {VerdictOutcome.CERTIFIED, VerdictOutcome.REPORTED}:
+        return True
+    behind = [one for one in payload.findings if one.outcome in SAID_OF and _behind(diagnosis.code, one)]
+    return bool(behind) and all(one.advisory for one in behind)
+
+
+def _behind(code: str, finding: Finding) -> bool:
+    """Whether a finding may be what a diagnosis rests on; for most codes nobody knows, so they count as faults."""
+    family, _, rest = code.partition(".")
+    if family == "thermal":
+        return finding.probe in {"thermal", "thermal_soak"}
+    if family == "xid":
+        return finding.probe == "run" and finding.measure == f"xid_{rest}"
+    return code == "link.nvlink_down" and finding.probe == "nvlink"

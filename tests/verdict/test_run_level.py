@@ -1,0 +1,192 @@
+"""Everything around the measures: deaths, Xids, ECC, links, the power brake, the air, the card's own history."""
+
+import pytest
+from msgspec import structs
+
+from gpucert.catalogue import xid
+from gpucert.diagnosis import TABLE, kind_of
+from gpucert.outcome import Outcome, StepStatus, VerdictOutcome
+from gpucert.reading import Absence, Absent
+from gpucert.record import Counters, Death, Event, Record, StepRecord
+from gpucert.run import deaths
+from gpucert.verdict.during import DIAGNOSIS_OF_DEATH
+from gpucert.verdict.judge import EXPLAINED_BY
+from tests.verdict.judging import changed, codes, judged, with_value
+
+CERTIFIED, INCOMPLETE = VerdictOutcome.CERTIFIED, VerdictOutcome.INCOMPLETE
+NOT_CERTIFIED = VerdictOutcome.NOT_CERTIFIED
+
+
+def counting(record: Record, **after: object) -> Record:
+    """The record with counters changed from the sixth step on."""
+
+    def later(step: StepRecord) -> StepRecord:
+        before = structs.replace(step.before, **after) if step.index > 5 else step.before
+        return structs.replace(step, before=before, after=structs.replace(step.after, **after))
+
+    return structs.replace(record, steps=tuple(later(step) if step.index >= 5 else step for step in record.steps))
+
+
+# How steps end
+
+
+def test_every_death_of_the_table_has_its_diagnosis() -> None:
+    assert set(DIAGNOSIS_OF_DEATH) == {rule.kind for rule in deaths.table()}
+    assert all(kind_of(code) for code in DIAGNOSIS_OF_DEATH.values())
+
+
+def test_what_explains_and_what_is_explained_are_diagnoses() -> None:
+    assert {*EXPLAINED_BY, *(code for other in EXPLAINED_BY.values() for code in other)} <= set(TABLE)
+
+
+@pytest.mark.parametrize("rule", deaths.table(), ids=lambda rule: rule.kind)
+def test_a_death_tells_of_card_or_station(healthy: Record, rule: deaths.Rule) -> None:
+    def died(step: StepRecord) -> StepRecord:
+        return structs.replace(step, status=rule.status, reason=rule.text, death=rule.death(), measurements=())
+
+    verdict = judged(changed(healthy, 4, died))
+    assert verdict.outcome is (NOT_CERTIFIED if rule.subject == "card" else INCOMPLETE)
+    assert codes(verdict) == {DIAGNOSIS_OF_DEATH[rule.kind]}
+
+
+# Xids
+
+_OUTCOME = {"FAIL": NOT_CERTIFIED, "HOLD": INCOMPLETE}
+
+
+@pytest.mark.parametrize("code", [*xid.codes()[::7], 31, 43, 45, 48, 62, 63, 79, 94, 119, 999])
+def test_an_xid_weighs_what_the_catalogue_says(healthy: Record, code: int) -> None:
+    verdict = judged(structs.replace(healthy, events=(Event(3.0, "xid", str(code), f"NVRM: Xid: {code}"),)))
+    assert verdict.outcome is _OUTCOME.get(xid.describe(code).in_run, CERTIFIED)
+    told = {one.partition(".")[0] for one in codes(verdict)}
+    assert bool(told) is (xid.describe(code).in_run in ("FAIL", "HOLD", "WARN"))
+
+
+# ECC
+
+
+def test_one_corrected_error_is_chance_and_disclosed(healthy: Record) -> None:
+    verdict = judged(counting(healthy, ecc_corrected_volatile=1))
+    assert (verdict.outcome, codes(verdict)) == (CERTIFIED, set())
+    assert [one.outcome for one in verdict.findings if one.measure == "ecc_corrected"] == [Outcome.PASS]
+
+
+def test_corrected_errors_in_two_steps_are_a_defect(healthy: Record) -> None:
+    twice = counting(healthy, ecc_corrected_volatile=1)
+    last = twice.steps[-1]
+    risen = structs.replace(last, after=structs.replace(last.after, ecc_corrected_volatile=2))
+    verdict = judged(structs.replace(twice, steps=(*twice.steps[:-1], risen)))
+    assert (verdict.outcome, codes(verdict)) == (NOT_CERTIFIED, {"memory.ecc_corrected"})
+
+
+def test_corrected_errors_in_two_phases_of_one_scan_are_a_defect(healthy: Record) -> None:
+    def risen(step: StepRecord) -> StepRecord:
+        return structs.replace(step, after=structs.replace(step.after, ecc_corrected_volatile=2))
+
+    scan = next(step.index for step in healthy.steps if step.probe == "memory_scan")
+    phased = with_value(changed(healthy, scan, risen), "memory_scan", "ecc_phases", value=2)
+    steps = tuple(
+        structs.replace(step, before=two(step.before), after=two(step.after)) if step.index > scan else step
+        for step in phased.steps
+    )
+    assert codes(judged(structs.replace(phased, steps=steps))) == {"memory.ecc_corrected"}
+
+
+def two(counters: Counters) -> Counters:
+    return structs.replace(counters, ecc_corrected_volatile=2)
+
+
+# Links
+
+
+@pytest.mark.parametrize(("measure", "value", "code"), [
+    ("width", 8, "link.pcie_width"), ("generation", 3, "link.pcie_gen"), ("replays", 4000, "link.pcie_errors"),
+    ("to_card", 6.0, "link.pcie_bandwidth"), ("to_host", 6.0, "link.pcie_bandwidth"),
+])  # fmt: skip
+def test_a_bad_slot_costs_the_card_no_tier(healthy: Record, measure: str, value: float, code: str) -> None:
+    verdict = judged(with_value(healthy, "pcie_link", measure, value=value))
+    assert (verdict.outcome, verdict.tier, codes(verdict)) == (CERTIFIED, "D", {code})
+    assert {one.subject for one in verdict.diagnoses} == {"station"}
+
+
+def test_data_that_arrives_damaged_is_against_the_card(healthy: Record) -> None:
+    verdict = judged(with_value(healthy, "pcie_link", "wrong_words", value=3))
+    assert (verdict.outcome, codes(verdict)) == (NOT_CERTIFIED, {"link.pcie_errors"})
+    assert verdict.diagnoses[0].subject == "card"
+
+
+# Power and air
+
+
+def test_the_hosts_power_brake_hides_the_answer(healthy: Record) -> None:
+    verdict = judged(counting(healthy, throttle_power_brake_ns=5_000_000))
+    assert (verdict.outcome, codes(verdict)) == (INCOMPLETE, {"station.power"})
+
+
+@pytest.mark.parametrize(("inlet_c", "hot"), [(24.0, False), (30.0, False), (30.5, True), (45.0, True)])
+def test_a_warm_inlet_is_the_rooms_fault(healthy: Record, inlet_c: float, hot: bool) -> None:
+    verdict = judged(structs.replace(healthy, inlet_c=inlet_c))
+    assert verdict.outcome is CERTIFIED
+    assert codes(verdict) == ({"station.inlet"} if hot else set())
+
+
+def test_throttling_in_warm_air_is_not_held_against_the_card(healthy: Record) -> None:
+    slowed = with_value(healthy, "thermal_soak", "thermal_throttle", value=60.0)
+    assert judged(slowed).outcome is NOT_CERTIFIED
+    assert codes(judged(slowed)) == {"thermal.throttle"}
+    warm = judged(structs.replace(slowed, inlet_c=40.0))
+    assert (warm.outcome, codes(warm)) == (CERTIFIED, {"station.inlet"})
+
+
+def test_the_inlet_of_a_passive_card_is_worked_out_from_its_rest(soaked: Record) -> None:
+    assert codes(judged(soaked)) == set()
+    soak = next(step for step in soaked.steps if step.probe == "thermal_soak")
+
+    def warmer(step: StepRecord) -> StepRecord:
+        trace = step.traces["telemetry"]
+        raised = tuple(value + 15 for value in trace.channels["temperature_c"] if isinstance(value, float))
+        channels = dict(trace.channels) | {"temperature_c": raised}
+        return structs.replace(step, traces={"telemetry": structs.replace(trace, channels=channels)})
+
+    assert codes(judged(changed(soaked, soak.index, warmer))) == {"station.inlet"}
+
+
+# The card's own history
+
+
+@pytest.mark.parametrize(("fields", "outcome", "code"), [
+    ({"remapped_uncorrectable": 511}, CERTIFIED, None),
+    ({"remapped_uncorrectable": 512}, NOT_CERTIFIED, "memory.row_remap"),
+    ({"remap_failure": True}, NOT_CERTIFIED, "memory.row_remap"),
+    ({"remap_pending": True}, INCOMPLETE, "memory.row_remap"),
+    ({"sram_threshold_exceeded": True}, NOT_CERTIFIED, "memory.sram"),
+    ({"memory_unrepairable": True}, NOT_CERTIFIED, "memory.row_remap"),
+    ({"repair_pending": True}, INCOMPLETE, "device.reset_required"),
+    ({"recovery_action": 1}, INCOMPLETE, "device.reset_required"),
+    ({"inforom_valid": False}, NOT_CERTIFIED, "identity.inforom"),
+    ({"retired_sbe": 30, "retired_dbe": 29}, CERTIFIED, None),
+    ({"retired_sbe": 30, "retired_dbe": 30}, NOT_CERTIFIED, "memory.retired_pages"),
+    ({"retired_pending": True}, INCOMPLETE, "memory.retired_pages"),
+    ({"remap_banks": (600, 0, 0, 0, 0)}, NOT_CERTIFIED, "identity.mismatch"),
+    ({"ecc_uncorrected_aggregate": 7}, CERTIFIED, None),
+])  # fmt: skip
+def test_what_the_card_counted_in_its_life(
+    healthy: Record, fields: dict[str, object], outcome: VerdictOutcome, code: str | None
+) -> None:
+    steps = tuple(
+        structs.replace(
+            step, before=structs.replace(step.before, **fields), after=structs.replace(step.after, **fields)
+        )
+        for step in healthy.steps
+    )
+    verdict = judged(structs.replace(healthy, steps=steps))
+    assert verdict.outcome is outcome
+    assert codes(verdict) == ({code} if code else set())
+
+
+def test_a_card_that_was_lost_is_judged_by_its_last_answers(healthy: Record) -> None:
+    gone = Counters(**{name: Absent(Absence.LOST) for name in Counters.__struct_fields__})
+    death = Death(kind="lost", subject="card", text="the card fell off the bus")
+    lost = structs.replace(healthy.steps[-1], after=gone, death=death, status=StepStatus.CRASHED)
+    verdict = judged(structs.replace(healthy, steps=(*healthy.steps[:-1], lost)))
+    assert (verdict.outcome, codes(verdict)) == (NOT_CERTIFIED, {"device.lost"})
