@@ -154,7 +154,8 @@ def test_touches_move_and_time(gpu: CudaBackend, fake: FakeCuda) -> None:
 def test_healthy_products_are_right_in_every_type(gpu: CudaBackend, dtype: DType, exact: bool) -> None:
     matrices = gpu.matrices(dtype, SIZE, 3, exact=exact)
     product = matrices.run(5, check=True)
-    assert (product.runs, product.compared, product.wrong) == (5, 5 * SIZE * SIZE, 0)
+    proven = 1 if exact else 0
+    assert (product.runs, product.compared, product.wrong) == (5, (5 + proven) * SIZE * SIZE, 0)
     assert product.flop == 2.0 * SIZE**3 * 5
     assert matrices.run(2, check=False).compared == 0
     matrices.free()
@@ -172,12 +173,15 @@ def test_outputs_that_nobody_compared_are_wrong(gpu: CudaBackend, fake: FakeCuda
     matrices = gpu.matrices(DType.FP16, SIZE, 3, exact=exact)
     fake.silent.add("matrix_compare")
     product = matrices.run(5, check=True)
-    assert (product.compared, product.wrong) == (0, 5 * SIZE * SIZE)
+    assert product.wrong == 5 * SIZE * SIZE
 
 
 def test_a_reference_that_the_card_made_wrong_is_mended_on_the_host(gpu: CudaBackend, fake: FakeCuda) -> None:
     fake.wrong_products = dict.fromkeys(range(fake.products, fake.products + 100), 7)
     exact = gpu.matrices(DType.FP32, SIZE, 3, exact=True)
+    first = exact.run(3, check=True)
+    assert first.wrong == 4, "the product that the reference was taken from was wrong as well"
+    assert {wrong.word for wrong in first.first_wrong} == {7}
     assert exact.run(3, check=True).wrong == 3
     trusting = gpu.matrices(DType.FP32, SIZE, 3, exact=False)
     assert trusting.run(3, check=True).wrong == 0
@@ -323,5 +327,19 @@ def test_mend_repairs_rows_and_only_those() -> None:
     true = left.astype(np.float32) @ right.astype(np.float32)
     answer = true.copy()
     answer[3, 4], answer[9, :] = np.nan, 0
-    assert cuda_matrices.mend(left, right, answer, 1) == 2
+    proof = cuda_matrices.mend(left, right, answer, 1)
+    assert (proof.elements, proof.wrong) == (32 * 32, 1 + np.count_nonzero(true[9, :]))
+    assert (proof.first_wrong[0].word, proof.first_wrong[0].sm) == (3 + 4 * 32, -1)
+    assert cuda_matrices.mend(left, right, answer, 1) == cuda_matrices.Proof(32 * 32, 0)
     assert np.array_equal(answer, true)
+
+
+def test_a_product_that_was_wrong_only_once_is_not_forgiven_with_its_reference(
+    gpu: CudaBackend, fake: FakeCuda
+) -> None:
+    before = fake.products
+    gpu.matrices(DType.FP32, SIZE, 3, exact=True).free()
+    reference = fake.products - before - 1  # the last product that preparing made
+    fake.wrong_products[fake.products + reference] = 9
+    product = gpu.matrices(DType.FP32, SIZE, 3, exact=True).run(2, check=True)
+    assert (product.wrong, product.first_wrong[0].word) == (1, 9)

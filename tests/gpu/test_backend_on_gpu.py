@@ -138,7 +138,8 @@ def test_products_repeat_bit_for_bit(gpu: CudaBackend, dtype: DType, exact: bool
         pytest.skip(str(reason))
     try:
         product = matrices.run(20, check=True)
-        assert (product.compared, product.wrong) == (20 * size * size, 0)
+        proven = 1 if exact else 0
+        assert (product.compared, product.wrong) == ((20 + proven) * size * size, 0)
         assert product.seconds > 0
     finally:
         matrices.free()
