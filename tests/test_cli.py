@@ -1,8 +1,11 @@
 """The door: every command is documented, answers bad input in one line, and opens quickly."""
 
+import contextlib
 import json
 import os
 import pty
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -45,8 +48,8 @@ def gpucert(*arguments: str, **environment: str) -> subprocess.CompletedProcess[
 )
 def test_every_command_has_help_with_an_example(name: str, command: click.Command) -> None:
     assert command.help
-    assert "Example:\n" in command.help
-    assert f"gpucert {name}" in command.help.partition("Example:")[2]
+    assert re.search("^ *Examples?:$", command.help, re.MULTILINE)
+    assert f"gpucert {name}" in command.help.partition("Example")[2]
 
 
 def test_the_summaries_shown_without_importing_are_the_commands_own() -> None:
@@ -140,18 +143,124 @@ def test_text_from_outside_cannot_steer_the_terminal() -> None:
     assert printable("NVIDIA H100 80GB HBM3 – größer") == "NVIDIA H100 80GB HBM3 – größer"
 
 
-@pytest.mark.parametrize("columns", [40, 80, 200])
-def test_lists_fit_the_terminal(columns: int) -> None:
+ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+@pytest.fixture(scope="module")
+def ledger(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with one attempt on record, and the folder of its run."""
+    home = tmp_path_factory.mktemp("home")
+    done = gpucert(
+        "certify", "--simulate", "alias", "--plan", "quick", "--out", str(home / "run"), XDG_DATA_HOME=str(home)
+    )
+    assert done.returncode == 20, done.stderr
+    return home
+
+
+def on_a_terminal(columns: int, *arguments: str, **environment: str) -> tuple[int, str]:
+    """What a person reads on a terminal of this width."""
     leader, follower = pty.openpty()
     child = subprocess.Popen(
-        [sys.executable, "-m", "gpucert", "history"],
+        [sys.executable, "-m", "gpucert", *arguments],
         stdout=follower,
         stderr=follower,
-        env=os.environ | {"COLUMNS": str(columns), "TERM": "xterm"},
+        env=os.environ | {"COLUMNS": str(columns), "TERM": "xterm"} | environment,
     )
     os.close(follower)
-    child.wait(timeout=60)
-    text = os.read(leader, 100_000).decode()
+    pieces = []
+    with contextlib.suppress(OSError):  # the kernel's way to say that the other side is closed
+        while piece := os.read(leader, 1 << 16):
+            pieces.append(piece)
     os.close(leader)
-    assert child.returncode == 0
-    assert all(len(line) <= columns for line in text.splitlines())
+    return child.wait(timeout=60), b"".join(pieces).decode()
+
+
+@pytest.mark.parametrize("columns", [40, 80, 200])
+@pytest.mark.parametrize("arguments", [("history",), ("judge", "run/simulated-alias")], ids=lambda one: one[0])
+def test_what_is_printed_fits_the_terminal(
+    ledger: Path, monkeypatch: pytest.MonkeyPatch, columns: int, arguments: tuple[str, ...]
+) -> None:
+    monkeypatch.chdir(ledger)
+    _, text = on_a_terminal(columns, *arguments, XDG_DATA_HOME=str(ledger))
+    lines = [ANSI.sub("", line) for line in text.splitlines()]
+    assert any("memory.alias" in line for line in lines)
+    assert [line for line in lines if len(line) > columns] == []
+
+
+def test_no_color_is_honoured(ledger: Path) -> None:
+    _, coloured = on_a_terminal(80, "history", XDG_DATA_HOME=str(ledger))
+    _, plain = on_a_terminal(80, "history", XDG_DATA_HOME=str(ledger), NO_COLOR="1")
+    assert "\x1b[31m" in coloured
+    assert "\x1b[31m" not in plain
+
+
+def test_json_is_all_that_stands_on_standard_output(ledger: Path, tmp_path: Path) -> None:
+    folder = str(ledger / "run" / "simulated-alias")
+    done = gpucert("judge", folder, "--json", XDG_DATA_HOME=str(ledger))
+    (card,) = json.loads(done.stdout)["cards"]
+    assert (card["outcome"], card["tier"], card["exit_code"]) == ("not_certified", "G", 20)
+    assert set(card) == {"card", "model", "outcome", "tier", "diagnoses", "exit_code", "files"}
+    assert json.loads(done.stdout)["exit_code"] == done.returncode == 20
+    history = json.loads(gpucert("history", "--json", XDG_DATA_HOME=str(ledger)).stdout)
+    assert history["attempts"][0]["outcome"] == "not_certified"
+
+
+def test_a_record_that_was_changed_after_it_was_judged_gets_no_page(ledger: Path, tmp_path: Path) -> None:
+    shutil.copytree(ledger / "run" / "simulated-alias", tmp_path / "card")
+    record = tmp_path / "card" / "record.json"
+    record.write_text(record.read_text().replace('"wrong_words"', '"wrong_word"'))
+    done = gpucert("issue", str(tmp_path / "card"), XDG_DATA_HOME=str(ledger))
+    assert done.returncode == 2
+    assert "was changed after it was judged" in done.stderr
+
+
+BAD_RECORDS = {
+    "no json": (b"hello", "not a gpucert record"),
+    "another schema": (b'{"schema": "gpucert.record/9"}', "gpucert.record/9"),
+    "a field is missing": (b'{"schema": "gpucert.record/1"}', "simulated"),
+    "nothing at all": (b"", "not a gpucert record"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_RECORDS)
+def test_a_bad_record_is_named_by_file_and_field(name: str, tmp_path: Path) -> None:
+    text, told = BAD_RECORDS[name]
+    (tmp_path / "record.json").write_bytes(text)
+    done = gpucert("judge", str(tmp_path), XDG_DATA_HOME=str(tmp_path))
+    assert done.returncode == 2
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert str(tmp_path / "record.json") in done.stderr
+    assert told in done.stderr
+    assert not (tmp_path / "verdict.json").exists()
+
+
+def test_an_unknown_field_is_named_with_its_path(ledger: Path, tmp_path: Path) -> None:
+    record = json.loads((ledger / "run" / "simulated-alias" / "record.json").read_text())
+    record["card"]["colour"] = "green"
+    (tmp_path / "record.json").write_text(json.dumps(record))
+    done = gpucert("judge", str(tmp_path), XDG_DATA_HOME=str(tmp_path))
+    assert (done.returncode, len(done.stderr.strip().splitlines())) == (2, 1)
+    assert "colour" in done.stderr
+    assert "card" in done.stderr
+
+
+BAD_SCENARIOS = {
+    "broken TOML": 'model = "NVIDIA A10',
+    "unknown model": 'model = "NVIDIA A11"',
+    "unknown field": 'model = "NVIDIA A10"\nfans = 3',
+    "unknown fault": 'model = "NVIDIA A10"\n[[fault]]\nkind = "rust"',
+    "not a number": 'model = "NVIDIA A10"\ninlet_c = nan',
+    "negative seconds": 'model = "NVIDIA A10"\n[[fault]]\nkind = "lost"\nat_s = -1',
+    "empty": "",
+}
+
+
+@pytest.mark.parametrize("name", BAD_SCENARIOS)
+def test_a_bad_scenario_is_one_line_that_names_the_file(name: str, tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(BAD_SCENARIOS[name])
+    done = gpucert("certify", "--simulate", str(file), "--out", str(tmp_path / "run"), XDG_DATA_HOME=str(tmp_path))
+    assert done.returncode == 2, done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert "mine.toml" in done.stderr
+    assert not (tmp_path / "run").exists()

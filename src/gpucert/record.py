@@ -19,7 +19,7 @@ from gpucert.units import Unit
 SCHEMA = "gpucert.record/1"
 
 
-class Identity(Struct, frozen=True, kw_only=True):
+class Identity(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What the card answers about itself. Hexadecimal ids are lower-case, four digits."""
 
     name: Reading[str] = NOT_ASKED
@@ -54,7 +54,7 @@ class Identity(Struct, frozen=True, kw_only=True):
         return f"unstable-{self.bus_id}" if isinstance(self.bus_id, str) else "unidentified"
 
 
-class Settings(Struct, frozen=True, kw_only=True):
+class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Modes and limits that someone can set; gpucert reads them and changes none."""
 
     ecc: Reading[bool] = NOT_ASKED
@@ -80,7 +80,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     """The smaller of GPU and slot."""
 
 
-class Counters(Struct, frozen=True, kw_only=True):
+class Counters(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What the card counts over its life or since the driver was loaded; only differences are judged for the latter."""
 
     ecc_corrected_volatile: Reading[int] = NOT_ASKED
@@ -114,7 +114,7 @@ class Counters(Struct, frozen=True, kw_only=True):
     energy_mj: Reading[int] = NOT_ASKED
 
 
-class Sample(Struct, frozen=True, kw_only=True):
+class Sample(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One row of telemetry. `at_s` counts from the start of the run, on the virtual clock for a virtual card."""
 
     at_s: float
@@ -133,14 +133,14 @@ class Sample(Struct, frozen=True, kw_only=True):
     pcie_width: Reading[int] = NOT_ASKED
 
 
-class Process(Struct, frozen=True):
+class Process(Struct, frozen=True, forbid_unknown_fields=True):
     """A foreign process on the card; its name never leaves the station, so it is not recorded."""
 
     pid: int
     memory_mib: Reading[int]
 
 
-class Event(Struct, frozen=True):
+class Event(Struct, frozen=True, forbid_unknown_fields=True):
     """Something that happened once: an Xid, an abort, a note. `kind` is `xid`, `abort`, `resumed` or `note`."""
 
     at_s: float
@@ -149,21 +149,21 @@ class Event(Struct, frozen=True):
     text: str
 
 
-class Trace(Struct, frozen=True):
+class Trace(Struct, frozen=True, forbid_unknown_fields=True):
     """Telemetry or a probe's own series over one step: every channel has one value for each time."""
 
     at_s: tuple[float, ...]
     channels: dict[str, tuple[float | Absence, ...]]
 
 
-class Declared(Struct, frozen=True):
+class Declared(Struct, frozen=True, forbid_unknown_fields=True):
     """A measure that the step's probe promised; one without a measurement was left unset."""
 
     name: str
     unit: Unit
 
 
-class Measurement(Struct, frozen=True, kw_only=True):
+class Measurement(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The value of one measure, or why there is none. `u` is its standard uncertainty (k = 1) in the same unit."""
 
     name: str
@@ -174,7 +174,7 @@ class Measurement(Struct, frozen=True, kw_only=True):
     where: str = ""
 
 
-class Mismatch(Struct, frozen=True, kw_only=True):
+class Mismatch(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One wrong word or element, located. Values are hexadecimal so that JSON keeps all 64 bits."""
 
     phase: str
@@ -190,7 +190,7 @@ class Mismatch(Struct, frozen=True, kw_only=True):
     at_s: float = 0.0
 
 
-class Death(Struct, frozen=True, kw_only=True):
+class Death(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How a worker ended other than by finishing; `subject` says whether card or station is to blame."""
 
     kind: str
@@ -200,7 +200,7 @@ class Death(Struct, frozen=True, kw_only=True):
     exit_code: int | None = None
 
 
-class StepRecord(Struct, frozen=True, kw_only=True):
+class StepRecord(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What one step of the plan yielded."""
 
     index: int
@@ -233,7 +233,7 @@ class StepRecord(Struct, frozen=True, kw_only=True):
         return None if value is None or isinstance(value, Absent) or not math.isfinite(value) else value
 
 
-class PlanRun(Struct, frozen=True, kw_only=True):
+class PlanRun(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The plan as it was run."""
 
     name: str
@@ -244,7 +244,7 @@ class PlanRun(Struct, frozen=True, kw_only=True):
     sha256: str
 
 
-class Station(Struct, frozen=True, kw_only=True):
+class Station(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The host, without anything that names its owner."""
 
     os: str
@@ -253,7 +253,7 @@ class Station(Struct, frozen=True, kw_only=True):
     clock_utc: str
 
 
-class Inspection(Struct, frozen=True):
+class Inspection(Struct, frozen=True, forbid_unknown_fields=True):
     """One line of the technician's checklist before power. Items that nobody touched read "not inspected"."""
 
     item: str
@@ -261,7 +261,7 @@ class Inspection(Struct, frozen=True):
     note: str = ""
 
 
-class Record(Struct, frozen=True, kw_only=True):
+class Record(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The facts of one run on one card."""
 
     schema: str = SCHEMA

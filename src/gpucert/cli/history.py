@@ -36,30 +36,26 @@ def command(which: str | None, store: Path | None, *, as_json: bool) -> None:
     elif not attempts:
         click.echo(f"no attempt on {printable(which)} is known here" if which else "no attempt is known here")
     else:
-        _table(attempts)
+        _list(attempts)
 
 
-def _table(attempts: "tuple[Attempt, ...]") -> None:
+def _list(attempts: "tuple[Attempt, ...]") -> None:
     from rich.markup import escape
-    from rich.table import Table
 
-    table = Table("started (UTC)", "card", "attempt", "plan", "outcome", "tier", "diagnoses", box=None, pad_edge=False)
+    out = console()
     for attempt in attempts:
-        name = f"{attempt.name} {attempt.serial or attempt.card_id}{' (simulated)' if attempt.simulated else ''}"
-        table.add_row(
-            escape(printable(attempt.started_at[:19])),
-            escape(printable(name)),
-            str(attempt.number),
-            escape(printable(attempt.plan)),
-            _outcome(attempt.outcome),
-            attempt.tier or "–",
-            " ".join(attempt.diagnoses) or "–",
-        )
-    console().print(table)
+        tier = f" tier {attempt.tier}" if attempt.tier else ""
+        card = escape(printable(f"{attempt.name} {attempt.serial or attempt.card_id}"))
+        out.print(f"{_outcome(attempt.outcome, tier)}  [bold]{card}[/]{'  SIMULATED' if attempt.simulated else ''}")
+        began = f"{attempt.started_at[:10]} {attempt.started_at[11:16]} UTC"
+        out.print(escape(printable(f"    {began}, attempt {attempt.number}, plan {attempt.plan}")))
+        if attempt.diagnoses:
+            out.print(f"    {escape(printable(' '.join(attempt.diagnoses)))}")
+        out.print(f"[dim]    {escape(printable(attempt.folder))}[/]", overflow="fold")
 
 
-def _outcome(outcome: str | None) -> str:
+def _outcome(outcome: str | None, tier: str) -> str:
     if outcome is None:
-        return "never judged"
+        return "[magenta]– never judged[/]"
     look = LOOKS[VerdictOutcome(outcome)]
-    return f"[{look.colour}]{look.symbol} {look.word}[/]"
+    return f"[{look.colour}]{look.symbol} {look.word}{tier}[/]"
