@@ -264,3 +264,61 @@ def test_a_bad_scenario_is_one_line_that_names_the_file(name: str, tmp_path: Pat
     assert len(done.stderr.strip().splitlines()) == 1
     assert "mine.toml" in done.stderr
     assert not (tmp_path / "run").exists()
+
+
+# Real cards, over a driver library of our own
+
+
+@pytest.fixture(scope="module")
+def driver(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The folder of a libnvidia-ml.so.1 that knows two cards, one of them lost."""
+    folder = tmp_path_factory.mktemp("driver")
+    source = Path(__file__).parent / "nvml_stub" / "nvml_stub.c"
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", folder / "libnvidia-ml.so.1", source], check=True)
+    return str(folder)
+
+
+def test_a_station_without_cupy_is_told_in_one_line_and_the_card_is_not_blamed(driver: str, tmp_path: Path) -> None:
+    done = gpucert(
+        "certify", "--gpu", "0", "--plan", "quick", "--out", str(tmp_path / "run"), "--json",
+        LD_LIBRARY_PATH=driver, XDG_DATA_HOME=str(tmp_path), NVML_STUB_VALUES="margin=40",
+    )  # fmt: skip
+    assert done.returncode == 30
+    (last,) = [line for line in done.stderr.splitlines() if line.startswith("gpucert: ")]
+    assert "gpucert[cuda13]" in last
+    assert "--resume" in last
+    (card,) = json.loads(done.stdout)["cards"]
+    assert (card["outcome"], card["exit_code"]) == ("incomplete", 30)
+    assert Path(card["files"]["record"]).is_file()
+
+
+def test_one_card_that_is_gone_does_not_hide_the_others(driver: str, tmp_path: Path) -> None:
+    done = gpucert(
+        "certify", "--all", "--plan", "quick", "--out", str(tmp_path / "run"), "--json",
+        LD_LIBRARY_PATH=driver, XDG_DATA_HOME=str(tmp_path), NVML_STUB_VALUES="margin=40",
+    )  # fmt: skip
+    cards = json.loads(done.stdout)["cards"]
+    assert [one["card"].partition("-")[0] for one in cards] == ["GPU", "gpu"]
+    assert "GPU 1 answers neither UUID nor bus id: lost" in done.stderr
+    assert done.returncode == 30
+
+
+def test_devices_names_what_a_card_does_not_answer(driver: str) -> None:
+    done = gpucert("devices", LD_LIBRARY_PATH=driver)
+    assert done.returncode == 0
+    assert "0  NVIDIA A100-SXM4-80GB" in done.stdout
+    assert "1  lost" in done.stdout
+
+
+@pytest.mark.parametrize("which", ["2", "GPU-0000", "0,7", "-1"])
+def test_a_gpu_that_is_not_there_is_named(driver: str, which: str) -> None:
+    done = gpucert("certify", f"--gpu={which}", LD_LIBRARY_PATH=driver)
+    assert done.returncode == 2
+    assert "no such card here; there are 0 to 1" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_with_several_cards_one_must_be_chosen(driver: str) -> None:
+    done = gpucert("certify", LD_LIBRARY_PATH=driver)
+    assert (done.returncode, len(done.stderr.strip().splitlines())) == (2, 1)
+    assert "choose with --gpu" in done.stderr

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gpucert.cli.console import ProblemError
 from gpucert.cli.targets import Wanted, target_options
-from gpucert.outcome import worst
+from gpucert.outcome import ExitCode, worst
 
 if TYPE_CHECKING:
-    from gpucert.cli.jobs import CardFolder, Judged
+    from gpucert.cli.jobs import Judged
     from gpucert.cli.measuring import Job
     from gpucert.store.ledger import Ledger
     from gpucert.verdict.policy import Policy
@@ -53,22 +54,33 @@ def command(
     rules = jobs.load_policy(policy)
     ledger = jobs.open_store(store)
     wanted = Wanted(**target)  # type: ignore[arg-type]  # click hands over exactly these options
-    done: list[tuple[CardFolder, Judged]] = []
+    done: list[Judged] = []
+    cards: list[CardSummary] = []
     for job in resumed(resume) if resume else new(wanted):
-        folder, judged = _certify(job, rules, ledger)
-        show_verdict(judged.verdict, folder, stderr=as_json)
-        done.append((folder, judged))
+        try:
+            judged = _certify(job, rules, ledger)
+        except ProblemError as problem:
+            if problem.exit_code == ExitCode.USAGE:
+                raise
+            problem.show()
+            cards.append(CardSummary.unjudged(job.folder, ExitCode(problem.exit_code)))
+            if problem.exit_code == ExitCode.INTERRUPTED:
+                break
+        else:
+            show_verdict(judged.verdict, job.folder, stderr=as_json)
+            cards.append(CardSummary.of(judged, job.folder))
+            done.append(judged)
     if junit:
         from gpucert.certificate.junit import junit as as_junit
 
-        jobs.write(junit, as_junit([(judged.record, judged.verdict) for _, judged in done]).encode())
+        jobs.write(junit, as_junit([(judged.record, judged.verdict) for judged in done]).encode())
     if as_json:
-        print_json([CardSummary.of(judged, folder) for folder, judged in done])
-    sys.exit(worst(judged.verdict.exit_code for _, judged in done))
+        print_json(cards)
+    sys.exit(worst(card.exit_code for card in cards))
 
 
-def _certify(job: "Job", rules: "Policy", ledger: "Ledger") -> "tuple[CardFolder, Judged]":
-    """Run one card, judge it, measure again what is undecided, and issue the page."""
+def _certify(job: "Job", rules: "Policy", ledger: "Ledger") -> "Judged":
+    """Run one card, judge it, measure again what is undecided, and issue the page. Raises ProblemError."""
     from gpucert import record as records
     from gpucert.cli import issue, jobs
     from gpucert.run import supervisor
@@ -81,4 +93,4 @@ def _certify(job: "Job", rules: "Policy", ledger: "Ledger") -> "tuple[CardFolder
     jobs.write(job.folder.verdict, records.encode(judged.verdict))
     standing = jobs.note_in_ledger(ledger, job.folder, judged)
     issue.write_page(job.folder, judged, standing)
-    return job.folder, judged
+    return judged

@@ -4,6 +4,7 @@ import click
 
 from gpucert.cli.console import ProblemError, console, printable
 from gpucert.outcome import ExitCode
+from gpucert.reading import Absent
 from gpucert.record import Identity
 
 
@@ -28,16 +29,18 @@ def command(*, as_json: bool) -> None:
 
         click.echo(msgspec.json.format(msgspec.json.encode({"devices": cards})).decode())
     else:
-        _table(cards)
+        _list(cards)
 
 
-def _table(cards: tuple[Identity, ...]) -> None:
+def _list(cards: tuple[Identity, ...]) -> None:
     from rich.markup import escape
-    from rich.table import Table
 
-    table = Table("gpu", "name", "memory", "bus id", "serial", "uuid", box=None, pad_edge=False)
+    out = console()
     for index, card in enumerate(cards):
-        memory = f"{card.memory_mib} MiB" if isinstance(card.memory_mib, int) else str(card.memory_mib)
-        words = (card.name, memory, card.bus_id, card.serial, card.uuid)
-        table.add_row(str(index), *(escape(printable(str(word))) for word in words))
-    console().print(table)
+        if isinstance(card.name, Absent):
+            out.print(f"[bold]{index}[/]  [red]{escape(printable(str(card.name)))}[/]")
+            continue
+        memory = f"{card.memory_mib} MiB" if isinstance(card.memory_mib, int) else f"memory {card.memory_mib}"
+        out.print(f"[bold]{index}  {escape(printable(card.name))}[/]  {escape(printable(memory))}")
+        for word, value in (("bus id", card.bus_id), ("serial", card.serial), ("uuid", card.uuid)):
+            out.print(f"   [dim]{word:<7}[/]{escape(printable(str(value)))}")

@@ -1,11 +1,15 @@
 """The end of a run, for a person: one clear word, the tier, what to do next and where the page is."""
 
+from collections import Counter
 from collections.abc import Iterable
 
 from gpucert.cli.console import console, printable
 from gpucert.cli.jobs import CardFolder
 from gpucert.outcome import LOOKS, Outcome
 from gpucert.verdict.verdict import Diagnosed, Finding, Verdict
+
+MOST_SHOWN = 8
+"""Findings that a person is shown at the end; all of them are in verdict.json."""
 
 _AGAINST = {Outcome.FAIL, Outcome.ERROR, Outcome.MARGINAL}
 
@@ -22,11 +26,11 @@ def show_verdict(verdict: Verdict, folder: CardFolder | None, *, stderr: bool) -
     out.print(escape(printable(verdict.sentence)))
     for diagnosis in verdict.diagnoses:
         out.print(_diagnosis(diagnosis))
-    against = [one for one in verdict.findings if one.outcome in _AGAINST and not one.advisory]
-    for finding in against[:8]:
-        out.print(_finding(finding))
-    if len(against) > 8:
-        out.print(f"  … and {len(against) - 8} more findings, all in verdict.json")
+    against = _unsaid(verdict)
+    for finding, times in against[:MOST_SHOWN]:
+        out.print(_finding(finding, times))
+    if len(against) > MOST_SHOWN:
+        out.print(f"  … and {len(against) - MOST_SHOWN} more findings, all in verdict.json")
     if verdict.not_tested:
         out.print(f"[dim]Not tested: {escape(printable(_list(one.what for one in verdict.not_tested)))}[/]")
     if folder is not None and folder.certificate.exists():
@@ -45,11 +49,23 @@ def _diagnosis(diagnosis: Diagnosed) -> str:
     )
 
 
-def _finding(finding: Finding) -> str:
+def _unsaid(verdict: Verdict) -> list[tuple[Finding, int]]:
+    """What speaks against the card or hides it, each reason once with how often, less what a diagnosis has told."""
+    told = " ".join(one.evidence for one in verdict.diagnoses)
+    against = [one for one in verdict.findings if one.outcome in _AGAINST and not one.advisory]
+    unsaid = [one for one in against if one.reason.rstrip(".") not in told]
+    times = Counter(one.reason for one in unsaid)
+    first = {one.reason: one for one in reversed(unsaid)}
+    return [(first[reason], count) for reason, count in times.items()]
+
+
+def _finding(finding: Finding, times: int) -> str:
     from rich.markup import escape
 
     look = LOOKS[finding.outcome]
-    return f"  [{look.colour}]{look.symbol} {look.word}[/] {escape(printable(finding.reason))}"
+    often = f" [dim]({times} times)[/]" if times > 1 else ""
+    what = escape(printable(f"{finding.probe}: {finding.reason}"))
+    return f"  [{look.colour}]{look.symbol} {look.word}[/] {what}{often}"
 
 
 def _list(words: Iterable[str]) -> str:

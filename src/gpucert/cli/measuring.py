@@ -4,12 +4,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 from gpucert.cli import jobs
 from gpucert.cli.console import ProblemError
 from gpucert.cli.jobs import CardFolder
 from gpucert.cli.progress import LiveProgress
-from gpucert.cli.targets import Wanted, requests
+from gpucert.cli.targets import Unreachable, Wanted, requests
 from gpucert.device.gpu import NoDriverError, NoSuchGpuError
 from gpucert.outcome import ExitCode
 from gpucert.record import Record
@@ -61,8 +62,14 @@ def new(wanted: Wanted) -> list[Job]:
     return [_new(request) for request in requests(wanted)]
 
 
-def _new(request: RunRequest) -> Job:
+def _new(request: RunRequest | Unreachable) -> Job:
+    if isinstance(request, Unreachable):
+        return Job(CardFolder(request.folder), lambda _progress: _refuse(request.why))
     return Job(CardFolder(request.folder), lambda progress: supervisor.run_card(request, progress))
+
+
+def _refuse(why: str) -> NoReturn:
+    raise ProblemError(why, ExitCode.INCOMPLETE)
 
 
 def resumed(folder: Path) -> list[Job]:

@@ -1,10 +1,13 @@
 """`gpucert run`: the facts, without a judgement."""
 
+import sys
 from pathlib import Path
 
 import click
 
+from gpucert.cli.console import ProblemError
 from gpucert.cli.targets import Wanted, target_options
+from gpucert.outcome import ExitCode, worst
 
 
 @click.command(short_help="Test a card and write the record, without judging it.")
@@ -21,6 +24,16 @@ def command(store: Path | None, **target: object) -> None:
     from gpucert.cli.measuring import new
 
     ledger = jobs.open_store(store)
+    codes: list[ExitCode] = []
     for job in new(Wanted(**target)):  # type: ignore[arg-type]  # click hands over exactly these options
-        job.measure(ledger)
-        click.echo(str(job.folder.record))
+        try:
+            job.measure(ledger)
+        except ProblemError as problem:
+            if problem.exit_code in {ExitCode.USAGE, ExitCode.INTERRUPTED}:
+                raise
+            problem.show()
+            codes.append(ExitCode(problem.exit_code))
+        else:
+            click.echo(str(job.folder.record))
+            codes.append(ExitCode.CERTIFIED)
+    sys.exit(worst(codes))

@@ -35,6 +35,19 @@ class CardSummary(Struct, frozen=True, kw_only=True):
             files=folder.files(),
         )
 
+    @classmethod
+    def unjudged(cls, folder: CardFolder, exit_code: ExitCode) -> "CardSummary":
+        """The summary of a card that could not be run to its end: nothing is said about it."""
+        return cls(
+            card=folder.path.name,
+            model=None,
+            outcome=VerdictOutcome.INCOMPLETE,
+            tier=None,
+            diagnoses=(),
+            exit_code=exit_code,
+            files=folder.files(),
+        )
+
 
 class Summary(Struct, frozen=True):
     """All cards of one call."""

@@ -67,7 +67,15 @@ def target_options(command: Command) -> Command:
     return command
 
 
-def requests(wanted: Wanted) -> "list[RunRequest]":
+@dataclass(frozen=True)
+class Unreachable:
+    """A card that the driver lists and that answers nothing to hold on to."""
+
+    folder: Path
+    why: str
+
+
+def requests(wanted: Wanted) -> "list[RunRequest | Unreachable]":
     """One request for each card. Raises ProblemError; without any card it says so in two lines, exit code 30."""
     from gpucert.run import plan
 
@@ -82,7 +90,7 @@ def requests(wanted: Wanted) -> "list[RunRequest]":
     root = wanted.out or Path("gpucert-runs") / datetime.now(UTC).strftime("%Y-%m-%dT%H-%M-%SZ")
     if wanted.simulate:
         return [_virtual(wanted, wanted.simulate, planned, root)]
-    return [_real(wanted, card, planned, root) for card in _cards(wanted)]
+    return [_real(wanted, index, card, planned, root) for index, card in _cards(wanted)]
 
 
 def _virtual(wanted: Wanted, name: str, planned: "PlannedRun", root: Path) -> "RunRequest":
@@ -112,17 +120,20 @@ def _virtual(wanted: Wanted, name: str, planned: "PlannedRun", root: Path) -> "R
     )
 
 
-def _real(wanted: Wanted, card: "Identity", planned: "PlannedRun", root: Path) -> "RunRequest":
+def _real(
+    wanted: Wanted, index: int, card: "Identity", planned: "PlannedRun", root: Path
+) -> "RunRequest | Unreachable":
     from gpucert.run.request import RunRequest
 
     which = next((str(one) for one in (card.uuid, card.bus_id) if isinstance(one, str)), None)
     if which is None:
-        raise ProblemError("a card answers neither UUID nor bus id: nothing to hold on to", ExitCode.INCOMPLETE)
+        return Unreachable(root / f"gpu-{index}", f"GPU {index} answers neither UUID nor bus id: {card.name}")
     safe = "".join(letter if letter.isalnum() or letter in "-." else "-" for letter in card.card_id)
     return RunRequest(plan=planned, folder=root / safe, gpu=which, seed=wanted.seed, inlet_c=wanted.inlet_c)
 
 
-def _cards(wanted: Wanted) -> "list[Identity]":
+def _cards(wanted: Wanted) -> "list[tuple[int, Identity]]":
+    """The cards that were asked for, with the driver's index of each. Raises ProblemError."""
     from gpucert.device import nvml
     from gpucert.device.gpu import NoDriverError
 
@@ -138,14 +149,14 @@ def _cards(wanted: Wanted) -> "list[Identity]":
     if wanted.gpu:
         return [_pick(present, one.strip()) for one in wanted.gpu.split(",")]
     if wanted.every or len(present) == 1:
-        return list(present)
+        return list(enumerate(present))
     raise ProblemError(f"this station has {len(present)} GPUs: choose with --gpu 0,… or take --all")
 
 
-def _pick(present: "tuple[Identity, ...]", which: str) -> "Identity":
+def _pick(present: "tuple[Identity, ...]", which: str) -> "tuple[int, Identity]":
     if which.isdecimal() and int(which) < len(present):
-        return present[int(which)]
-    for card in present:
+        return int(which), present[int(which)]
+    for index, card in enumerate(present):
         if which.lower() in {str(card.uuid).lower(), str(card.bus_id).lower()}:
-            return card
+            return index, card
     raise ProblemError(f"--gpu {which}: no such card here; there are 0 to {len(present) - 1}, see `gpucert devices`")

@@ -156,9 +156,13 @@ def _source(baseline: Baseline | None) -> Source:
     return Source("none", 0, "") if baseline is None else Source(baseline.model, baseline.version, baseline.sha256)
 
 
+def _against_card(finding: Finding) -> bool:
+    return finding.outcome is Outcome.FAIL and finding.subject == "card" and not finding.advisory
+
+
 def _failed(findings: Iterable[Finding]) -> list[Finding]:
     """What speaks against the card itself."""
-    return [one for one in findings if one.outcome is Outcome.FAIL and one.subject == "card" and not one.advisory]
+    return [one for one in findings if _against_card(one)]
 
 
 def _hidden(findings: Iterable[Finding]) -> list[Finding]:
@@ -261,7 +265,8 @@ def _sentence(
 
 def _because(findings: Sequence[Finding], diagnoses: Sequence[Diagnosed], ranks: Sequence[Rank]) -> str:
     """The diagnosis in the table's words where one was made, else the reason of the first finding or gate."""
-    named = [one for one in diagnoses if one.subject in {finding.subject for finding in findings}]
+    subject = "card" if any(_against_card(one) for one in findings) else "station"
+    named = [one for one in diagnoses if one.subject == subject] or (list(diagnoses) if findings else [])
     if named:
         return _uncapitalised(kind_of(named[0].code).meaning)
     reasons = [one.reason for one in findings]
