@@ -275,7 +275,9 @@ def _because(findings: Sequence[Finding], diagnoses: Sequence[Diagnosed], ranks:
 
 
 def _uncapitalised(text: str) -> str:
-    return text if text[:2].isupper() else text[:1].lower() + text[1:]
+    """As it stands inside a sentence; an abbreviation keeps its capitals."""
+    abbreviation = text[:2].isalpha() and text[:2].isupper()
+    return text if abbreviation else text[:1].lower() + text[1:]
 
 
 def _reported(case: Case, findings: Sequence[Finding], date: str) -> str:

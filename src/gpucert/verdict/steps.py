@@ -124,8 +124,13 @@ def _of(
 
 def _absent(
     case: Case, step: StepRecord, declared: Declared, absent: Absent, rule: Rule | None, *, needed: bool
-) -> Finding:
-    """A reading's absence: an unsupported part that the model lacks is not offered, anything else was not tested."""
+) -> Finding | None:
+    """A reading's absence: an unsupported part that the model lacks is not offered, anything else was not tested.
+
+    None where the probe itself says that there is nothing to tell and nothing depends on it.
+    """
+    if absent.absent is Absence.UNKNOWN and rule is not None and rule.told and not rule.needed:
+        return None
     part = _part(step, declared, rule)
     offered = rules.has_part(part, case.model, case.record.settings)
     why = _WHY_ABSENT[absent.absent] + (f" ({absent.detail})" if absent.detail else "")
