@@ -71,7 +71,7 @@ def commands(text: str) -> list[list[str]]:
     lines += [span for span in spans(text) if re.match(r"(GPUCERT_EXTRA=\w+ )?(\./scripts/)?gpucert ", span)]
     found = []
     for line in lines:
-        words = shlex.split(re.split(r"[>|]", line)[0], comments=True)
+        words = shlex.split(re.split(r"\s[>|]\s", line)[0], comments=True)
         words = [word for word in words if not re.match(r"[A-Z_]+=", word)]
         if words and words[0].endswith("gpucert"):
             found.append(words[1:])
