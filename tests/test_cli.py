@@ -15,8 +15,11 @@ import jsonschema
 import pytest
 from click.testing import CliRunner
 
+from gpucert.baselines.baseline import for_model
+from gpucert.catalogue import shelf
 from gpucert.cli import COMMANDS, main
 from gpucert.cli.console import printable
+from tests.fakes import run_probe
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 
@@ -264,6 +267,30 @@ def test_a_bad_scenario_is_one_line_that_names_the_file(name: str, tmp_path: Pat
     assert len(done.stderr.strip().splitlines()) == 1
     assert "mine.toml" in done.stderr
     assert not (tmp_path / "run").exists()
+
+
+# Repeats
+
+
+def test_what_is_too_close_to_its_limit_is_measured_again_and_pooled(tmp_path: Path) -> None:
+    """A card whose memory is as slow as its limit allows: only more measurements can tell the side."""
+    model = 'model = "NVIDIA A100-SXM4-80GB"\nseed = 7\n'
+    bench = run_probe("memory_bandwidth", model)
+    baseline = for_model(shelf.get("NVIDIA A100-SXM4-80GB"))
+    limits = {kind: baseline.find(f"memory_bandwidth.{kind}_per_clock") for kind in ("read", "write", "copy")}
+    share = max(limit.limit / bench.number(f"{kind}_per_clock") for kind, limit in limits.items() if limit is not None)
+    (tmp_path / "close.toml").write_text(f'{model}[[fault]]\nkind = "slow_memory"\nfactor = {share:.5f}\n')
+    done = gpucert(
+        "certify", "--simulate", str(tmp_path / "close.toml"), "--plan", "quick", "--out", str(tmp_path / "run"),
+        XDG_DATA_HOME=str(tmp_path),
+    )  # fmt: skip
+    assert done.stderr.count("measuring again") == done.stderr.count("(again)") >= 1, done.stderr
+    record = json.loads((tmp_path / "run" / "simulated-close" / "record.json").read_text())
+    repeats = [step for step in record["steps"] if step["repeat_of"] is not None]
+    assert 1 <= len(repeats) <= 3
+    assert {record["steps"][step["repeat_of"]]["probe"] for step in repeats} == {"memory_bandwidth"}
+    verdict = json.loads((tmp_path / "run" / "simulated-close" / "verdict.json").read_text())
+    assert (verdict["undecided"] == []) is (len(repeats) < 3)
 
 
 # Real cards, over a driver library of our own

@@ -46,14 +46,14 @@ class Job:
 
     def measure(self, ledger: Ledger) -> Record:
         """Run the plan. Raises ProblemError."""
-        return self._watched(self.start, ledger)
+        return self._watched(self.start, ledger, again=False)
 
     def measure_again(self, steps: tuple[int, ...], ledger: Ledger) -> Record:
         """Repeat these steps. Raises ProblemError."""
-        return self._watched(lambda progress: supervisor.repeat(self.folder.path, steps, progress), ledger)
+        return self._watched(lambda progress: supervisor.repeat(self.folder.path, steps, progress), ledger, again=True)
 
-    def _watched(self, run: Callable[[Progress], Record], ledger: Ledger) -> Record:
-        with _refusals_in_one_line(), LiveProgress(lambda: jobs.began(ledger, self.folder)) as progress:
+    def _watched(self, run: Callable[[Progress], Record], ledger: Ledger, *, again: bool) -> Record:
+        with _refusals_in_one_line(), LiveProgress(lambda: jobs.began(ledger, self.folder), again=again) as progress:
             return run(progress)
 
 

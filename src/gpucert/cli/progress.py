@@ -27,8 +27,9 @@ _SYMBOL = {
 class LiveProgress:
     """Shows a run on standard error; on a pipe only finished steps are printed, without a live line."""
 
-    def __init__(self, began: Callable[[], None]) -> None:
+    def __init__(self, began: Callable[[], None], *, again: bool = False) -> None:
         self._tell_began = began
+        self._again = again
         self._console = console(stderr=True)
         self._live: Status | None = None
         self._step = ""
@@ -55,6 +56,9 @@ class LiveProgress:
         """Name the card and the length of the plan, once the journal knows of the run."""
         self._tell_began()
         self._total = len(steps)
+        if self._again:
+            self._say("[dim]too close to a limit to decide: measuring again[/]")
+            return
         minutes = sum(step.seconds for step in steps) / 60
         simulated = "  [bold]SIMULATED[/]" if identity.window_mib is not None else ""
         self._say(f"[bold]{_shown(identity.name)}[/]  serial {_shown(identity.serial)}{simulated}")

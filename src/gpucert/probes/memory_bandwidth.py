@@ -7,41 +7,59 @@ read meanwhile, it is the same on every healthy card of a model.
 from statistics import median, stdev
 
 from gpucert.probes.bench import Bench, Measure, Probe, mean
-from gpucert.reading import Absent
+from gpucert.reading import Absent, Reading
 from gpucert.stress.backend import WORD_BYTES, Region
 from gpucert.units import Unit
 
 KINDS = ("read", "write", "copy")
 HEADROOM_BYTES = 256 << 20
 BATCHES = 10
+"""Batches of each kind; more where time is to be filled."""
 BATCH_SECONDS = 0.5
+FILLED_SHARE = 0.8
 
 
 def run(bench: Bench) -> None:
-    """Measure each kind in batches of half a second; the median counts, its scatter is the uncertainty."""
+    """Measure in batches of half a second; the median counts, the scatter of the batches is the uncertainty.
+
+    The kinds take turns, because neighbours in time resemble each other: the batches of one kind are spread out.
+    """
     free = bench.backend.properties().free_bytes
     regions = bench.backend.reserve(HEADROOM_BYTES if free > 16 * HEADROOM_BYTES else 0)
+    began = bench.card.now_s()
     try:
-        for position, kind in enumerate(KINDS):
-            bench.progress(position / len(KINDS), kind)
-            _measure(bench, regions, kind)
+        rates = _rates(bench, regions)
     finally:
         bench.backend.release(regions)
+    clock = mean(bench.card.samples(began), "memory_clock_mhz")
+    for kind in KINDS:
+        _measure(bench, kind, rates[kind], clock)
 
 
-def _measure(bench: Bench, regions: tuple[Region, ...], kind: str) -> None:
+def _rates(bench: Bench, regions: tuple[Region, ...]) -> dict[str, list[float]]:
+    """GB/s of every batch, by kind."""
     moved = sum(region.words for region in regions) * WORD_BYTES * bench.backend.memory_scale
-    once = bench.backend.touch(regions, kind, 1)
-    passes = max(1, round(BATCH_SECONDS / once))
-    began = bench.card.now_s()
-    rates = [moved * passes / bench.backend.touch(regions, kind, passes) / 1e9 for _ in range(BATCHES)]
+    budget, began = bench.time_left(), bench.backend.seconds()
+    passes = {kind: max(1, round(BATCH_SECONDS / bench.backend.touch(regions, kind, 1))) for kind in KINDS}
+    rates: dict[str, list[float]] = {kind: [] for kind in KINDS}
+    done = 0.0
+    while done < 1:
+        for kind in KINDS:
+            rates[kind].append(moved * passes[kind] / bench.backend.touch(regions, kind, passes[kind]) / 1e9)
+        by_count = len(rates[KINDS[0]]) / BATCHES
+        by_time = (bench.backend.seconds() - began) / (FILLED_SHARE * budget) if bench.backend.fills_time else 1.0
+        done = min(by_count, by_time)
+        bench.progress(min(done, 1.0), "reading, writing, copying")
+    return rates
+
+
+def _measure(bench: Bench, kind: str, rates: list[float], clock_mhz: Reading[float]) -> None:
     rate, u = median(rates), stdev(rates) / len(rates) ** 0.5
     bench.measure(kind, rate, u=u, n=len(rates))
-    clock = mean(bench.card.samples(began), "memory_clock_mhz")
-    if isinstance(clock, Absent):
-        bench.measure(f"{kind}_per_clock", clock)
+    if isinstance(clock_mhz, Absent):
+        bench.measure(f"{kind}_per_clock", clock_mhz)
     else:
-        bench.measure(f"{kind}_per_clock", rate * 1000 / clock, u=u * 1000 / clock, n=len(rates))
+        bench.measure(f"{kind}_per_clock", rate * 1000 / clock_mhz, u=u * 1000 / clock_mhz, n=len(rates))
 
 
 PROBE = Probe(
