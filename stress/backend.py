@@ -121,11 +121,17 @@ class Answer:
 
 @dataclass(frozen=True)
 class Copy:
-    """A timed copy between host and card; `wrong` counts words that arrived differently."""
+    """Timed copies of the same data between host and card, one after another.
+
+    `bytes` and `seconds` are those of all of them together, `wrong` counts words that arrived differently at the last.
+    """
 
     bytes: int
     seconds: float
     wrong: int
+    began_s: float
+    ended_s: float
+    """On the backend's clock: data moved all the time in between, so that the link was not idle."""
 
 
 class OutOfMemoryError(RuntimeError):
@@ -224,4 +230,4 @@ class Backend(Protocol):
         """Known-answer chains on every SM that can be reached; one Answer per SM. Raises UnitNotOfferedError."""
 
     def copy(self, size_bytes: int, direction: str, seed: int) -> Copy:
-        """Copy verified data `to_card` or `to_host` through pinned memory."""
+        """Copy verified data `to_card` or `to_host` through pinned memory, on a real card for a quarter of a second."""

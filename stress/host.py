@@ -161,10 +161,12 @@ class HostBackend:
         sent = patterns.words(Pattern(PatternKind.RANDOM, seed), 0, min(size_bytes // WORD_BYTES, REAL_COPY_WORDS))
         arrived = self._medium.transfer(sent, direction)
         to_card = direction == "to_card"
+        began_s = self.seconds()
         seconds = self._medium.spend(
             Work(kind="pcie", bytes_read=0 if to_card else size_bytes, bytes_written=size_bytes if to_card else 0)
         )
-        return Copy(size_bytes, seconds, int(np.count_nonzero(arrived != sent)))
+        wrong = int(np.count_nonzero(arrived != sent))
+        return Copy(size_bytes, seconds, wrong, began_s, self.seconds())
 
     def _tiles(self, region: Region) -> Iterator[tuple[int, int, int]]:
         """First word, length and SM of each tile; every pass begins with another SM than the one before."""

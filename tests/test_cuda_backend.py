@@ -249,8 +249,9 @@ def test_sms_that_are_never_reached_give_no_answer(
 def test_copies_are_verified_both_ways(gpu: CudaBackend, fake: FakeCuda, monkeypatch: pytest.MonkeyPatch) -> None:
     for direction in ("to_card", "to_host"):
         copied = gpu.copy(MIB, direction, 4)
-        assert (copied.bytes, copied.wrong) == (MIB, 0)
-        assert copied.seconds > 0
+        assert copied.wrong == 0
+        assert copied.bytes in range(MIB, 65 * MIB, MIB)
+        assert 0 < copied.seconds <= copied.ended_s - copied.began_s
     monkeypatch.setattr(cuda_card.CudaCard, "copy", lambda *_: None)
     assert [gpu.copy(MIB, direction, 4).wrong for direction in ("to_card", "to_host")] == [MIB // 8, MIB // 8]
     with pytest.raises(ValueError, match="direction"):

@@ -172,5 +172,6 @@ def test_a_reference_with_one_wrong_bit_is_noticed(gpu: CudaBackend) -> None:
 @pytest.mark.parametrize("direction", ["to_card", "to_host"])
 def test_copies_arrive_whole(gpu: CudaBackend, direction: str) -> None:
     copied = gpu.copy(64 * MIB, direction, 3)
-    assert (copied.bytes, copied.wrong) == (64 * MIB, 0)
-    assert copied.seconds > 0
+    assert copied.wrong == 0
+    assert copied.bytes % (64 * MIB) == 0
+    assert 0.1 < copied.seconds <= copied.ended_s - copied.began_s

@@ -6,12 +6,12 @@ as growth during the load, because every card has some from its boot.
 
 from statistics import mode
 
-from gpucert.probes.bench import Bench, Card, Measure, Probe
+from gpucert.probes.bench import Bench, Measure, Probe
 from gpucert.reading import Absence, Absent, Reading
 from gpucert.stress.backend import Copy
 from gpucert.units import Unit
 
-COPY_BYTES = 256 << 20
+COPY_BYTES = 64 << 20
 ROUNDS = 8
 """Copies each way; as many as make the link leave its idle state for good."""
 SHORTEST_LOAD_S = 0.5
@@ -20,6 +20,7 @@ SHORTEST_LOAD_S = 0.5
 def run(bench: Bench) -> None:
     """Copy both ways until there are readings under load, and compare every word."""
     before, began = bench.card.counters().pcie_replays, bench.card.now_s()
+    clocks_apart = began - bench.backend.seconds()
     copies: dict[str, list[Copy]] = {"to_card": [], "to_host": []}
     number = 0
     while number < ROUNDS or (bench.card.now_s() - began < SHORTEST_LOAD_S and bench.time_left() > 1):
@@ -31,14 +32,15 @@ def run(bench: Bench) -> None:
         rates = sorted(copy.bytes / copy.seconds / 1e9 for copy in done[1:])
         bench.measure(direction, rates[len(rates) // 2], n=len(rates))
     bench.measure("wrong_words", sum(copy.wrong for done in copies.values() for copy in done))
-    bench.measure("generation", _under_load(bench.card, began, "pcie_gen"))
-    bench.measure("width", _under_load(bench.card, began, "pcie_width"))
+    moving = [(copy.began_s + clocks_apart, copy.ended_s + clocks_apart) for done in copies.values() for copy in done]
+    loaded = [one for one in bench.card.samples(began) if any(start <= one.at_s <= end for start, end in moving)]
+    bench.measure("generation", _agreed([one.pcie_gen for one in loaded]))
+    bench.measure("width", _agreed([one.pcie_width for one in loaded]))
     bench.measure("replays", _growth(before, bench.card.counters().pcie_replays))
 
 
-def _under_load(card: Card, began_s: float, field: str) -> Reading[float | int]:
-    """The reading that most samples of the load agree on; the last absence where there is none."""
-    readings: list[Reading[int]] = [getattr(sample, field) for sample in card.samples(began_s)]
+def _agreed(readings: list[Reading[int]]) -> Reading[float | int]:
+    """The value that most samples of the load agree on; the last absence where there is none."""
     values = [one for one in readings if not isinstance(one, Absent)]
     if values:
         return mode(values)
