@@ -75,7 +75,7 @@ explain_failure() {
   local temporary=${TMPDIR:-/tmp} said
   said=$(grep -aE '^ *(ERROR|error|Error):? ' "$log" 2>/dev/null | tail -n 1)
   if grep -qiE 'no space left|disk quota' "$log" 2>/dev/null || nearly_full "$environment" || nearly_full "$temporary"; then
-    echo "the disk is full: free about 1 GB in $root and in $temporary, and start again"
+    echo "the disk is full: free $(size) in $root and some in $temporary, and start again"
   elif grep -qiE "ensurepip is not available|no module named '?\"?(venv|ensurepip)" "$log"; then
     echo "Python's venv module is missing: install it (Debian and Ubuntu: apt install python3-venv) and start again"
   elif grep -qiE 'name resolution|name or service not known|connection|timed out|network is unreachable|proxyerror|from versions: none' "$log"; then
@@ -88,8 +88,10 @@ explain_failure() {
 # Empties a half-made environment, so that the next start begins anew and a full disk is not kept full.
 sweep() { find "$environment" -mindepth 1 -maxdepth 1 ! -name .extra ! -name install.log -exec rm -rf {} + 2>/dev/null; }
 
+size() { if [ -n "$extra" ]; then echo "about 1.5 GB"; else echo "about 500 MB"; fi; }
+
 make_environment() {
-  say "first use: making an environment in $environment (about 400 MB, a minute or two)"
+  say "first use: making an environment in $environment ($(size), a minute or two)"
   sweep
   "$python" -m venv "$environment" >"$log" 2>&1 || give_up
 }
