@@ -12,7 +12,7 @@ from gpucert.verdict.verdict import Diagnosed, Finding
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from gpucert.cli.inspect import Look
+    from gpucert.cli.look import Look
 
 CLOSING = "A read-only look: nothing was loaded, nothing is certified."
 _AGAINST = {Outcome.FAIL, Outcome.ERROR, Outcome.MARGINAL}

@@ -1,7 +1,6 @@
 """Judging and issuing, as functions on the folder of one card: what certify, judge and issue have in common."""
 
 import hashlib
-import os
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +15,7 @@ from gpucert.catalogue.model import Model
 from gpucert.cli.console import ProblemError
 from gpucert.outcome import ExitCode
 from gpucert.record import Identity, PlanRun, Record, UnreadableRecordError
-from gpucert.run import journal
+from gpucert.run import journal, whole_file
 from gpucert.store.ledger import Ledger, LedgerError, NewAttempt, NewJudgement, default_path, open_ledger
 from gpucert.verdict import policy as policies
 from gpucert.verdict.judge import judge
@@ -168,13 +167,8 @@ def read_verdict(path: Path) -> Verdict:
 
 def write(path: Path, data: bytes) -> None:
     """Write a file whole or not at all, safe against power cuts. Raises ProblemError."""
-    partial = path.with_name(path.name + ".partial")
     try:
-        with partial.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
+        whole_file.write(path, data)
     except OSError as error:
         raise ProblemError(f"{path}: {error.strerror}", ExitCode.INCOMPLETE) from error
 

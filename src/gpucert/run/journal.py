@@ -32,7 +32,7 @@ from gpucert.record import (
     Station,
     StepRecord,
 )
-from gpucert.run import locks, telemetry
+from gpucert.run import locks, telemetry, whole_file
 from gpucert.run.plan import PlannedRun, Step
 from gpucert.run.request import RequestError
 
@@ -257,7 +257,7 @@ class Journal:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-            sync_folder(folder)
+            whole_file.sync_folder(folder)
         except OSError as error:
             raise FolderError(f"{folder}: {error.strerror}; choose another --out") from error
         with _closing_on_error(fd):
@@ -322,15 +322,6 @@ def _refuse_a_run(folder: Path, told: bytes) -> None:
         )
     if (folder / "record.json").is_file() or telemetry.has_rows(folder / telemetry.NAME):
         raise FolderInUseError(f"{folder}: already holds a run, whose {NAME} is missing; choose another --out")
-
-
-def sync_folder(folder: Path) -> None:
-    """Bring the names of a folder's files to the disk. Raises OSError."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ import hashlib
 import os
 import platform
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -21,7 +21,7 @@ from gpucert.device.gpu import NoDriverError, NoSuchGpuError
 from gpucert.outcome import StepStatus
 from gpucert.reading import Absent
 from gpucert.record import Counters, Death, Event, Identity, PlanRun, Record, Sample, Station, StepRecord, Trace
-from gpucert.run import deaths, journal, link, locks, rig, telemetry
+from gpucert.run import deaths, journal, link, locks, rig, telemetry, whole_file
 from gpucert.run.attempt import Attempt, Deadline, Ending, Heard, Worker
 from gpucert.run.interrupts import InterruptedBySignal, Interrupts
 from gpucert.run.journal import (
@@ -244,7 +244,11 @@ class _Run:
     def publish(self) -> Record:
         """Fold the journal and write record.json, whole or not at all. Raises DiskError."""
         record = journal.fold(self.journal.entries)
-        _write_whole(self.folder / "record.json", records.encode(record))
+        path = self.folder / "record.json"
+        try:
+            whole_file.write(path, records.encode(record))
+        except OSError as error:
+            raise DiskError(path, error) from error
         return record
 
     def _start_monitor(self) -> MonitorLink:
@@ -609,26 +613,3 @@ def _open_telemetry(path: Path) -> int:
     except OSError as error:
         raise DiskError(path, error) from error
     return fd
-
-
-def _write_whole(path: Path, data: bytes) -> None:
-    partial = path.with_name(path.name + ".partial")
-    try:
-        with partial.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-        journal.sync_folder(path.parent)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            partial.unlink()
-        raise DiskError(path, error) from error
-
-
-def card_folders(folder: Path) -> Iterator[Path]:
-    """The folders with a journal: this one, or those inside it, sorted by name."""
-    if (folder / journal.NAME).is_file():
-        yield folder
-    else:
-        yield from sorted(path.parent for path in folder.glob(f"*/{journal.NAME}"))
