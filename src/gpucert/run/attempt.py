@@ -31,6 +31,8 @@ from gpucert.run.wire import (
 
 LEAVE_S = 1.0
 """A worker that has said its last words, or closed its line, is given this long to leave."""
+OBEY_S = 2.0
+"""A worker that its watchdog has not ended by then, after the monitor asked for it, is held by a call to the driver."""
 QUIET_S = 30.0
 START_S = 60.0
 """A worker that has not even loaded its probe by then says nothing about the card: the station is overloaded."""
@@ -137,6 +139,7 @@ class Attempt:
         self._progress = progress
         self._interrupts = interrupts
         self._deadline = deadline
+        self._obedience = Patience(OBEY_S)
         self._words = 0
         self._open = True
 
@@ -167,6 +170,8 @@ class Attempt:
                 else:
                     self._hear()
             self._interrupts.look()
+            if self._disobeys():
+                return deaths.of_kind("abort")
             mark = (self._pulse.advances, self._pulse.works, self._words)
             overdue = self._deadline.passed(mark, started=self._words > 0)
             if overdue is not None:
@@ -174,6 +179,10 @@ class Attempt:
         while self._open and any(key.fileobj is self._worker.channel for key, _ in selector.select(0)):
             self._hear()
         return None if processes.gone(process, LEAVE_S) else self._lingering()
+
+    def _disobeys(self) -> bool:
+        wanted = self._pulse.abort is not Abort.NONE
+        return self._obedience.over(wanted) and wanted
 
     def _lingering(self) -> Rule:
         return deaths.of_kind("hang" if self.heard.finished else "no_answer")
@@ -218,6 +227,8 @@ class Attempt:
             rule = deaths.of_kind("unkillable")
         elif self.heard.finished:
             return _said(self.heard.finished)
+        elif rule.kind == "abort":
+            return self._aborted()
         return Ending(rule.status, rule.text, rule.death(), rule.then)
 
     def _ending(self) -> Ending:

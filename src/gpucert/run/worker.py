@@ -18,12 +18,14 @@ from gpucert.run.wire import Channel, ClosedError, Finished, Ready, StepSpec
 from gpucert.run.workbench import AbortedError, CardDesk, WorkBench
 
 UNWATCHED_S = 2.0
+UNREAD_S = 3.0
+"""Longer than the monitor's own patience with a temperature that cannot be read, because it can say why it ends."""
 LOOK_EVERY_S = 0.1
 
 
 def watch(pulse: Pulse, parent: int) -> None:
     """The watchdog: ends this process when nobody watches the card, whatever the probe is doing. Never returns."""
-    heart, thermometer = Patience(UNWATCHED_S), Patience(UNWATCHED_S)
+    heart, thermometer = Patience(UNWATCHED_S), Patience(UNREAD_S)
     while True:
         time.sleep(LOOK_EVERY_S)
         if os.getppid() != parent:

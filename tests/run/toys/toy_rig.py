@@ -1,5 +1,6 @@
 """A rig for tests: a tiny card that counts time, and probes that behave badly on purpose."""
 
+import ctypes
 import json
 import os
 import signal
@@ -208,6 +209,12 @@ def spins(bench: Bench) -> None:
         pass
 
 
+def deaf(bench: Bench) -> None:
+    """Is held by a call that keeps even its own watchdog from running."""
+    bench.progress(0.5, "held")
+    ctypes.PyDLL(None).sleep(60)
+
+
 def stubborn(bench: Bench) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     hang(bench)
@@ -298,6 +305,7 @@ RUNS: dict[str, Callable[[Bench], None]] = {
     "hang": hang,
     "spins": spins,
     "stubborn": stubborn,
+    "deaf": deaf,
     "crash": crash,
     "leave": leave,
     "system_exit": system_exit,
