@@ -22,6 +22,14 @@ VISIBLE = 0.8
 """Percent of the drawn width below which a whisker would hide behind its mark."""
 MOST_TICKS = 6
 
+_SPEED = "Speed beside healthy cards of this model"
+_SPEED_NOTE = "Per clock, so that cooling, power limit and luck of the silicon do not count."
+_COOLING = "Cooling beside healthy cards of this model"
+_COOLING_NOTE = (
+    "Degrees for each watt on the way from the die to the air: less is better. "
+    "While fewer than five reference cards stand behind a limit, it only advises."
+)
+
 
 @dataclass(frozen=True)
 class Tick:
@@ -68,19 +76,9 @@ class Panel:
 
 def panels(payload: Payload) -> tuple[Panel, ...]:
     """Speed and cooling, each where something of it was measured."""
-    parts = (
-        (
-            "Speed beside healthy cards of this model",
-            "Per clock, so that cooling, power limit and luck of the silicon do not count.",
-            [bar for bar in payload.bars if bar.probe != "thermal"],
-        ),
-        (
-            "Cooling beside healthy cards of this model",
-            "Kelvin for each watt on the way from the die to the air: less is better. The air, its flow and the height "
-            "of the place change it, so a limit without reference cards only advises.",
-            [bar for bar in payload.bars if bar.probe == "thermal"],
-        ),
-    )
+    speed = [bar for bar in payload.bars if bar.probe != "thermal"]
+    cooling = [bar for bar in payload.bars if bar.probe == "thermal"]
+    parts = ((_SPEED, _SPEED_NOTE, speed), (_COOLING, _COOLING_NOTE, cooling))
     return tuple(_panel(title, note, bars) for title, note, bars in parts if bars)
 
 
@@ -150,4 +148,4 @@ def _steps(bar: Bar) -> str:
     """Of which step the value is, where several measured it."""
     if bar.of_steps < 2 or bar.step is None:
         return ""
-    return f"worst of {bar.of_steps} steps, step {bar.step + 1}"
+    return f"worst of {bar.of_steps} steps: step {bar.step + 1}"

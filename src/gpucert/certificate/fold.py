@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from gpucert.certificate.harmless import harmless
-from gpucert.certificate.words import look_of, measure_name
+from gpucert.certificate.words import ADVICE, STATION, look_of, measure_name
 from gpucert.outcome import Look, Outcome
 from gpucert.units import Unit, show
 from gpucert.verdict.verdict import Finding
@@ -13,6 +13,7 @@ from gpucert.verdict.verdict import Finding
 STEPS_NAMED = 3
 """Up to so many steps a row names each; beyond, it counts them."""
 
+_BOUNDS = ("≥", "≤")
 _FIRST = (Outcome.FAIL, Outcome.ERROR, Outcome.MARGINAL, Outcome.SKIPPED)
 
 
@@ -60,9 +61,11 @@ def _place(outcome: Outcome) -> int:
 
 def _key(finding: Finding) -> tuple[object, ...]:
     """What must be equal for two findings to share a row; only passes may differ in value and reason."""
-    own = () if finding.outcome is Outcome.PASS else (finding.value, finding.reason)
+    passed = finding.outcome is Outcome.PASS
+    own = () if passed else (finding.value, finding.reason)
+    limit = "=" if passed and finding.limit.startswith("=") else finding.limit
     return (
-        finding.measure, finding.outcome, finding.subject, finding.advisory, finding.hides, finding.limit,
+        finding.measure, finding.outcome, finding.subject, finding.advisory, finding.hides, limit,
         finding.unit, finding.authority, *own,
     )  # fmt: skip
 
@@ -70,13 +73,13 @@ def _key(finding: Finding) -> tuple[object, ...]:
 def _row(group: Sequence[Finding]) -> Row:
     closest = nearest(group)
     reason = harmless(closest.reason, 600)
-    if any(one.reason != closest.reason for one in group) and closest.step is not None:
-        reason = f"Nearest to the limit, in step {closest.step + 1}: {reason}"
+    if closest.limit.startswith(_BOUNDS) and any(one.reason != closest.reason for one in group):
+        reason = f"Nearest to the limit, in step {(closest.step or 0) + 1}: {reason}"
     return Row(
         name=measure_name(closest.probe, closest.measure),
         steps=_steps(group),
         value=_values(group),
-        limit=harmless(closest.limit),
+        limit=_limit(group),
         look=look_of(closest),
         note=_note(closest),
         reason=reason,
@@ -95,10 +98,16 @@ def nearest(group: Sequence[Finding]) -> Finding:
     return group[0]
 
 
+def _limit(group: Sequence[Finding]) -> str:
+    """The one limit of all; of passes that each had to equal another number, that they did."""
+    limits = {one.limit for one in group}
+    return "equal in each step" if len(limits) > 1 else harmless(group[0].limit) or "–"
+
+
 def _note(finding: Finding) -> str:
-    if finding.subject == "station":
+    if look_of(finding) == STATION:
         return "hides the card's answer" if finding.hides else "not the card"
-    return "advisory" if finding.advisory else ""
+    return "advisory" if finding.advisory and look_of(finding) != ADVICE else ""
 
 
 def _steps(group: Sequence[Finding]) -> str:

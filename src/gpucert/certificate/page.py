@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from gpucert.certificate import advice, bullets, charts, fold, reasons, tiles, words
 from gpucert.certificate.harmless import harmless
 from gpucert.certificate.payload import Payload, number
-from gpucert.outcome import LOOKS
+from gpucert.outcome import LOOKS, StepStatus
 from gpucert.units import Unit
 
 if TYPE_CHECKING:
@@ -16,12 +16,16 @@ if TYPE_CHECKING:
 LARGEST_BYTES = 1_000_000
 EVENTS_SHOWN = 60
 """Rows of the table of events; a log that was made up can name any number of codes."""
+STEPS_OPEN = 20
+"""Steps that are listed openly; of a longer plan, those alone that did not run to their end."""
 DIAGNOSES_SHOWN = 4
 """Diagnoses of one kind that are told in full; of more, only what each means."""
 
-_NUMBER = r"(?:[≥≤=&lt;]{1,4} )?-?[\d.,\u202f]+(?:e[+-]?\d+)?\u202f"
-_QUANTITY = re.compile(_NUMBER + "(?:" + "|".join(re.escape(unit.value) for unit in Unit if "/" in unit.value) + r")\b")
-"""A number with a unit that has a stroke, at which browsers would break the line."""
+_NUMBER = r"(?:[≥≤=] )?-?[\d.,\u202f]+(?:e[+-]?\d+)?\u202f"
+_STROKED = "|".join(re.escape(unit.value) for unit in Unit if "/" in unit.value)
+_WHOLE = re.compile(rf"{_NUMBER}(?:{_STROKED})\b|\b\d{{4}}-\d\d-\d\d\b")
+"""What browsers would break at a stroke or a hyphen: quantities and dates."""
+_CODE = re.compile("`([^`<>]+)`")
 
 
 class PageTooLargeError(ValueError):
@@ -33,21 +37,27 @@ def render(payload: Payload) -> str:
     from markupsafe import Markup
 
     chart = charts.timeline(payload)
-    page = _environment().get_template("certificate.html.j2").render(
-        p=payload,
-        number=number(payload),
-        look=LOOKS[payload.verdict],
-        tiles=tiles.tiles(payload),
-        sections=advice.sections(payload),
-        diagnoses_shown=DIAGNOSES_SHOWN,
-        reasons=reasons.why_not_higher(payload),
-        gaps=reasons.not_tested(payload.not_tested),
-        panels=bullets.panels(payload),
-        chart=None if chart is None else Markup(chart),  # noqa: S704  # drawn by charts.py; its labels are our own words
-        events=payload.events[:EVENTS_SHOWN],
-        more_events=len(payload.events) - EVENTS_SHOWN,
-        groups=fold.groups(payload.findings),
-        glossary=words.GLOSSARY,
+    page = (
+        _environment()
+        .get_template("certificate.html.j2")
+        .render(
+            p=payload,
+            number=number(payload),
+            look=LOOKS[payload.verdict],
+            tiles=tiles.tiles(payload),
+            sections=advice.sections(payload),
+            diagnoses_shown=DIAGNOSES_SHOWN,
+            reasons=reasons.why_not_higher(payload),
+            gaps=reasons.not_tested(payload.not_tested),
+            panels=bullets.panels(payload),
+            chart=None if chart is None else Markup(chart),  # noqa: S704  # drawn by charts.py; its labels are our own words
+            steps_open=STEPS_OPEN,
+            stopped=[phase for phase in payload.phases if phase.status != StepStatus.RAN],
+            events=payload.events[:EVENTS_SHOWN],
+            more_events=len(payload.events) - EVENTS_SHOWN,
+            groups=fold.groups(payload.findings),
+            glossary=words.GLOSSARY,
+        )
     )
     size = len(page.encode())
     if size > LARGEST_BYTES:
@@ -80,11 +90,12 @@ def _environment() -> "Environment":
 
 
 def prose(text: str, longest: int = 600) -> "Markup":
-    """Text made harmless and escaped, in which no line breaks inside of a quantity."""
+    """Text made harmless and escaped: no line breaks inside of a quantity or a date, and `words` are code."""
     from markupsafe import Markup, escape
 
     safe = str(escape(harmless(text, longest)))
-    return Markup(_QUANTITY.sub(r'<span class="keep">\g<0></span>', safe))  # noqa: S704  # escaped before; adds our own tag
+    whole = _WHOLE.sub(r'<span class="keep">\g<0></span>', safe)
+    return Markup(_CODE.sub(r"<code>\1</code>", whole))  # noqa: S704  # escaped before; these are our own tags
 
 
 def _measured(name: str) -> str:

@@ -14,7 +14,7 @@ from gpucert.catalogue.model import Model
 from gpucert.certificate.harmless import harmless
 from gpucert.outcome import Outcome, VerdictOutcome
 from gpucert.reading import Absence, Absent, Reading
-from gpucert.record import Counters, Event, Inspection, Measurement, PlanRun, Record, Station, StepRecord, Trace
+from gpucert.record import Counters, Event, Inspection, PlanRun, Record, Station, StepRecord, Trace
 from gpucert.verdict.verdict import Diagnosed, Finding, NotTested, Source, Unmet, Verdict
 
 SCHEMA = "gpucert.payload/1"
@@ -355,7 +355,7 @@ def thinned(at_s: list[float], values: list[float | None], points: int = POINTS)
 
 
 def _happenings(events: tuple[Event, ...]) -> tuple[Happening, ...]:
-    """Events by kind in the order of their first: Xids by code, because each line of a storm differs; others by text."""
+    """Events by kind, the first first: Xids by code, because each line of a storm differs; others by their text."""
     same: dict[tuple[str, str, str], list[Event]] = {}
     for event in events:
         same.setdefault((event.kind, event.code, "" if event.kind == "xid" else event.text), []).append(event)

@@ -11,7 +11,6 @@ from gpucert.certificate.words import (
     SAID_OF,
     STATION,
     capitalised,
-    counted,
     look_of,
     measure_name,
     probe_name,
@@ -59,7 +58,7 @@ def _tile(title: str, findings: Sequence[Finding], payload: Payload) -> Tile:
     look = look_of(worst[0])
     if worst[0].outcome is Outcome.PASS:
         return Tile(title, look, f"{_FACTS[title](payload)} {_all_passed(len(worst))}".strip(), advice)
-    return Tile(title, look, _what(worst, len(counted_ones)), advice)
+    return Tile(title, look, _what(worst), advice)
 
 
 def _rank(finding: Finding) -> int:
@@ -73,16 +72,17 @@ def _all_passed(count: int) -> str:
     return "1 finding, passed." if count == 1 else f"{count} findings, all passed."
 
 
-def _what(worst: Sequence[Finding], of: int) -> str:
+def _what(worst: Sequence[Finding]) -> str:
     """What went wrong, by name: the first, at its worst, and how many others."""
     first = nearest([one for one in worst if (one.measure, one.limit) == (worst[0].measure, worst[0].limit)])
     others = len({(one.probe, one.measure) for one in worst}) - 1
-    more = f" And {others} more." if others else ""
     if first.outcome not in SAID_OF:
-        return f"{_label(first)}.{more} {counted(of, 'finding', 'findings')} in all."
+        what = "does not apply" if first.outcome is Outcome.NOT_OFFERED else "not tested"
+        return f"{_label(first)}{f' and {others} more' if others else ''}: {what}."
+    more = f" And {others} more." if others else ""
     if first.limit and first.value is not None and first.measure != "step" and look_of(first) != STATION:
         return f"{_label(first)}: {shown(first.value, first.unit)}, limit {harmless(first.limit)}.{more}"
-    return f"{_label(first)}: {harmless(first.reason, 120)}{more}"
+    return f"{_label(first)}: {harmless(first.reason, 100)}{more}"
 
 
 def _label(finding: Finding) -> str:
@@ -121,8 +121,7 @@ def _heat(payload: Payload) -> str:
     peaks = [
         f"{max(known):.0f}\u202f{unit}"
         for name, unit in (("temperature_c", "°C"), ("power_w", "W"))
-        if name in payload.series
-        and (known := [value for value in payload.series[name].values if value is not None])
+        if name in payload.series and (known := [value for value in payload.series[name].values if value is not None])
     ]
     return f"Up to {' and '.join(peaks)};" if peaks else ""
 

@@ -109,11 +109,6 @@ def capitalised(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def counted(count: int, one: str, many: str) -> str:
-    """`1 finding`, `2 findings`."""
-    return f"{count} {one if count == 1 else many}"
-
-
 def clock(seconds: float) -> str:
     """Time since the start of the run as h:mm:ss."""
     whole = round(seconds)
@@ -121,7 +116,10 @@ def clock(seconds: float) -> str:
 
 
 GLOSSARY = (
-    ("advice", "something worth knowing that costs the card nothing, because too little is known to hold it against it"),
+    (
+        "advice",
+        "something worth knowing that costs the card nothing, because too little is known to hold it against it",
+    ),
     ("baseline", "what healthy cards of one model measure; n is how many reference cards stand behind it"),
     ("centre", "what a healthy card of this model is expected to measure"),
     ("ECC", "memory that corrects single wrong bits by itself and notices double ones"),
