@@ -209,8 +209,8 @@ def test_time_that_is_up_ends_a_stage_gently(tmp_path: Path) -> None:
         "print('open', flush=True); time.sleep(30)"
     )
     began = time.monotonic()
-    code, note = acceptance.run_limited([sys.executable, "-c", gentle], tmp_path / "out", tmp_path / "log", 0.7)
-    assert time.monotonic() - began < 5
+    code, note = acceptance.run_limited([sys.executable, "-c", gentle], tmp_path / "out", tmp_path / "log", 2.0)
+    assert time.monotonic() - began < 10
     assert (code, "time was up" in note) == (130, True)
     assert (tmp_path / "out").read_text().split() == ["open", "closed"]
 
@@ -218,7 +218,7 @@ def test_time_that_is_up_ends_a_stage_gently(tmp_path: Path) -> None:
 def test_a_stage_that_ignores_signals_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(acceptance, "GRACE_S", 0.2)
     deaf = "trap '' INT TERM; sleep 30 & wait; sleep 30"
-    code, _ = acceptance.run_limited(["bash", "-c", deaf], tmp_path / "out", tmp_path / "log", 0.3)
+    code, _ = acceptance.run_limited(["bash", "-c", deaf], tmp_path / "out", tmp_path / "log", 1.0)
     assert code == -signal.SIGKILL
 
 

@@ -140,7 +140,7 @@ def test_the_first_use_makes_an_environment_and_later_ones_start_at_once(tree: C
     calls = tree.log.read_text()
     began = time.monotonic()
     assert tree.start("--version") == WORKED
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 3
     assert tree.log.read_text() == calls
 
 
@@ -176,8 +176,8 @@ def test_a_failure_is_one_line_with_its_remedy_and_the_next_start_recovers(
 @pytest.mark.parametrize("during", ["venv", "pip"])
 @pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGKILL], ids=["Ctrl-C", "kill -9"])
 def test_an_interrupted_first_use_is_begun_again(tree: Checkout, during: str, by: signal.Signals) -> None:
-    child = tree.begin("--version", **{f"FAKE_{during.upper()}": "sleep 30"})
-    tree.wait_for(during)
+    child = tree.begin("--version", **{f"FAKE_{during.upper()}": 'echo asleep >>"$FAKE_LOG"; exec sleep 30'})
+    tree.wait_for("asleep")
     os.killpg(child.pid, by)
     out, err = child.communicate(timeout=10)
     if by is signal.SIGINT:
@@ -203,7 +203,7 @@ def test_a_pip_that_outlives_its_killed_start_keeps_others_waiting(tree: Checkou
 
 
 def test_two_first_starts_at_once_make_one_environment(tree: Checkout) -> None:
-    children = [tree.begin("--version", FAKE_PIP="sleep 0.3") for _ in range(2)]
+    children = [tree.begin("--version", FAKE_PIP="sleep 0.6") for _ in range(2)]
     said = [child.communicate(timeout=20) for child in children]
     assert [child.returncode for child in children] == [10, 10]
     assert [out for out, _ in said] == [WORKED.out] * 2
