@@ -218,8 +218,8 @@ def test_the_limit_is_the_lowest_that_the_card_names() -> None:
     assert limit_c(Settings(), at_40) == UNKNOWN_LIMIT_C
 
 
-def look(guard: Guard, *temperatures: float | Absent) -> list[Abort]:
-    return [guard.look(Sample(at_s=0, temperature_c=one))[0] for one in temperatures]
+def look(guard: Guard, *temperatures: float | Absent, every_s: float = 0.125) -> list[Abort]:
+    return [guard.look(Sample(at_s=n * every_s, temperature_c=one))[0] for n, one in enumerate(temperatures)]
 
 
 def test_the_guard_acts_on_heat_that_stays_and_on_loss_at_once() -> None:
@@ -235,8 +235,12 @@ def test_the_guard_acts_on_heat_that_stays_and_on_loss_at_once() -> None:
 def test_the_guard_does_not_load_a_card_without_a_thermometer() -> None:
     guard = Guard(90.0)
     blind = Absent(Absence.UNKNOWN)
-    assert look(guard, *[blind] * 19, 40.0, *[blind] * 19) == [Abort.NONE] * 39
-    assert look(guard, blind) == [Abort.LIMIT]
+    assert look(guard, *[blind] * 16, 40.0, *[blind] * 16) == [Abort.NONE] * 33
+    guard.reset()
+    assert look(guard, *[blind] * 17) == [*[Abort.NONE] * 16, Abort.LIMIT]
+    guard.reset()
+    slow = look(guard, blind, blind, blind, every_s=1.0)
+    assert slow == [Abort.NONE, Abort.NONE, Abort.LIMIT], "two seconds are two seconds, however slow the driver is"
 
 
 # children

@@ -19,8 +19,8 @@ UNKNOWN_LIMIT_C = 95.0
 publishes one shuts down by itself."""
 HOT_SAMPLES = 3
 """In a row, because a single sample may be a glitch of the sensor."""
-BLIND_SAMPLES = 20
-"""Two seconds without a temperature: the card would be loaded unwatched."""
+BLIND_S = 2.0
+"""For so long without a temperature the card was loaded unwatched, however few samples a slow driver gave meanwhile."""
 
 
 class SteppedCard(Gpu, Protocol):
@@ -241,7 +241,8 @@ class Guard:
 
     def reset(self) -> None:
         """Start anew with a new step."""
-        self._hot = self._blind = 0
+        self._hot = 0
+        self._blind_from_s: float | None = None
         self._told = False
 
     def look(self, sample: Sample) -> tuple[Abort, str]:
@@ -257,10 +258,10 @@ class Guard:
         if isinstance(temperature, Absent):
             if temperature.absent is Absence.LOST:
                 return Abort.LOST, "the driver answers that the card is lost"
-            self._blind += 1
-            blind = self._blind >= BLIND_SAMPLES
+            self._blind_from_s = sample.at_s if self._blind_from_s is None else self._blind_from_s
+            blind = sample.at_s - self._blind_from_s >= BLIND_S
             return (Abort.LIMIT, f"no temperature for two seconds: {temperature}") if blind else (Abort.NONE, "")
-        self._blind = 0
+        self._blind_from_s = None
         self._hot = self._hot + 1 if temperature >= self._limit_c else 0
         if self._hot < HOT_SAMPLES:
             return Abort.NONE, ""
