@@ -96,7 +96,7 @@ def _first(*attempts: Callable[[], Reading[T]]) -> Reading[T]:
 
 _START_FAILURES = {
     9: "the NVIDIA kernel module is not loaded; `sudo modprobe nvidia`, or restart after installing the driver",
-    12: "no NVIDIA driver is installed (libnvidia-ml.so.1 not found); install one, or try `--simulate` without a GPU",
+    12: "no NVIDIA driver is installed (libnvidia-ml.so.1 not found): install one",
     18: "the NVIDIA driver was updated while it was running; restart the station",
     4: "this user may not reach the NVIDIA driver; check the permissions of /dev/nvidia* or of the container",
 }

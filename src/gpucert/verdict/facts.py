@@ -81,11 +81,6 @@ def _about_station(finding: Finding, *, hides: bool = True) -> Finding:
     return structs.replace(finding, subject="station", hides=hides)
 
 
-def _until_reset(found: Diagnosed) -> Diagnosed:
-    """What a reset will settle is not yet held against the card."""
-    return structs.replace(found, subject="station")
-
-
 # Identity
 
 
@@ -176,7 +171,7 @@ def _remapping(counters: Counters, match: Match) -> Iterator[_Item]:
     elif pending is True:
         reason = "A row remap waits for a reset: what was tested is not what will be used."
         yield _about_station(_finding("remap_pending", Outcome.FAIL, "yes", "no", reason, _NVIDIA_REMAP))
-        yield _until_reset(diagnosed("memory.row_remap", "a row remap is pending"))
+        yield diagnosed("memory.row_remap", "a row remap is pending")
     elif isinstance(count, int) and count > 0:
         reason = f"{count} rows are remapped after uncorrectable errors: disclosed."
         yield _finding("remapped_uncorrectable", Outcome.PASS, count, f"< {REMAPS_AT_MOST}", reason, _NVIDIA_REMAP)
@@ -198,7 +193,7 @@ def _retirement(counters: Counters) -> Iterator[_Item]:
     if counters.retired_pending is True:
         reason = "A page retirement waits for a driver reload."
         yield _about_station(_finding("retired_pending", Outcome.FAIL, "yes", "no", reason, _DCGM))
-        yield _until_reset(diagnosed("memory.retired_pages", "a page retirement is pending"))
+        yield diagnosed("memory.retired_pages", "a page retirement is pending")
     if isinstance(sbe, Absent) or isinstance(dbe, Absent):
         return
     if sbe + dbe >= RETIRED_AT_MOST:
