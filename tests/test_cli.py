@@ -254,6 +254,7 @@ BAD_SCENARIOS = {
     "unknown fault": 'model = "NVIDIA A10"\n[[fault]]\nkind = "rust"',
     "not a number": 'model = "NVIDIA A10"\ninlet_c = nan',
     "negative seconds": 'model = "NVIDIA A10"\n[[fault]]\nkind = "lost"\nat_s = -1',
+    "no such probe": 'model = "NVIDIA A10"\n[[fault]]\nkind = "hang"\nprobe = "memory_scam"',
     "empty": "",
 }
 

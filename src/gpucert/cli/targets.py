@@ -13,6 +13,7 @@ from gpucert.cli.console import ProblemError
 from gpucert.outcome import ExitCode
 
 if TYPE_CHECKING:
+    from gpucert.device.simulated.scenario import Scenario
     from gpucert.record import Identity
     from gpucert.run.plan import PlannedRun
     from gpucert.run.request import RunRequest
@@ -98,26 +99,30 @@ def _virtual(wanted: Wanted, name: str, planned: "PlannedRun", root: Path) -> "R
     from gpucert.run.request import RunRequest
 
     try:
-        path = Path(name)
-        if path.suffix == ".toml":
-            source, text = name, path.read_text(encoding="utf-8")
-            scenario.parse(text, source)
-        else:
-            source, text = name, scenario.load(name).text
-    except OSError as error:
-        raise ProblemError(f"{name}: {error.strerror}; `gpucert simulate list` names the built-in scenarios") from error
-    except UnicodeDecodeError as error:
-        raise ProblemError(f"{name}: not a text file") from error
+        text, source = scenario.find(name)
+        _refuse_unknown_probes(scenario.parse(text, source), source)
     except scenario.ScenarioError as error:
         raise ProblemError(str(error)) from error
     return RunRequest(
         plan=planned,
-        folder=root / f"simulated-{path.stem}",
+        folder=root / f"simulated-{Path(name).stem}",
         scenario=text,
         source=source,
         seed=wanted.seed,
         inlet_c=wanted.inlet_c,
     )
+
+
+def _refuse_unknown_probes(card: "Scenario", source: str) -> None:
+    """A fault of a probe that does not exist would leave the card healthy without a word."""
+    from gpucert import probes
+
+    for number, fault in enumerate(card.faults):
+        probe = getattr(fault, "probe", None)
+        if probe is not None and probe not in probes.names():
+            raise ProblemError(
+                f"{source}: fault[{number}].probe: no probe is called {probe!r}; there are {', '.join(probes.names())}"
+            )
 
 
 def _real(
