@@ -255,7 +255,9 @@ class Turning:
         return lambda *_: None
 
     def step_progress(self, index: int, fraction: float, text: str) -> None:
-        self._sensor.write_text(self._word)
+        fresh = self._sensor.with_suffix(".fresh")
+        fresh.write_text(self._word)
+        fresh.replace(self._sensor)  # whole, because the thermometer may be read at any moment
 
 
 def test_a_card_at_its_own_limit_is_let_go_at_once(tmp_path: Path, sensor: Path) -> None:
