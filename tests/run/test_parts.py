@@ -213,7 +213,7 @@ def test_the_limit_is_the_lowest_that_the_card_names() -> None:
     at_40 = Sample(at_s=0, temperature_c=40.0)
     assert limit_c(Settings(slowdown_c=90.0, shutdown_c=95.0), at_40) == 90.0
     assert limit_c(Settings(shutdown_c=95.0), at_40) == 95.0
-    assert limit_c(Settings(margin_c=47.0), at_40) == 87.0
+    assert limit_c(Settings(margin_c=47.0), at_40) == 89.0
     assert limit_c(Settings(margin_c=47.0), Sample(at_s=0)) == UNKNOWN_LIMIT_C
     assert limit_c(Settings(), at_40) == UNKNOWN_LIMIT_C
 

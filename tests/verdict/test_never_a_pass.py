@@ -174,6 +174,18 @@ def test_coverage_below_its_target_hides_the_answer(healthy: Record) -> None:
     assert (verdict.outcome, codes(verdict)) == (INCOMPLETE, {"memory.coverage"})
 
 
+@pytest.mark.parametrize(
+    ("memory_mib", "percent", "enough"), [(8192, 93.8, True), (8192, 93.7, False), (81920, 96.9, False)]
+)
+def test_a_small_card_may_keep_what_its_driver_needs(
+    healthy: Record, memory_mib: int, percent: float, enough: bool
+) -> None:
+    small = structs.replace(healthy, card=structs.replace(healthy.card, memory_mib=memory_mib))
+    verdict = judged(with_value(small, "memory_scan", "coverage", value=percent))
+    short = [one for one in verdict.findings if one.measure == "coverage" and one.outcome is Outcome.FAIL]
+    assert bool(short) is not enough
+
+
 @pytest.mark.parametrize(("measure", "value"), [("self_test_found", 99), ("self_test_planted", 0)])
 def test_a_scan_that_misses_its_own_planted_faults_proves_nothing(healthy: Record, measure: str, value: int) -> None:
     assert judged(with_value(healthy, "memory_scan", measure, value=value)).outcome is INCOMPLETE

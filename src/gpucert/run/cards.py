@@ -17,6 +17,9 @@ BEAT_EVERY_S = 0.1
 UNKNOWN_LIMIT_C = 95.0
 """Where neither thresholds nor a margin are offered: the highest shutdown temperature below which no NVIDIA card that
 publishes one shuts down by itself."""
+SLOWDOWN_BEYOND_MARGIN_C = 2.0
+"""Where the margin is zero a card begins to slow down gently, which is to be measured; its hardware slowdown, where the
+load must end, comes two degrees later (NVML field 194 is −2 on every card whose margins are known)."""
 HOT_SAMPLES = 3
 """In a row, because a single sample may be a glitch of the sensor."""
 BLIND_S = 2.0
@@ -228,7 +231,7 @@ def limit_c(settings: Settings, sample: Sample) -> float:
     named = [number(one) for one in (settings.slowdown_c, settings.shutdown_c)]
     margin, now = number(settings.margin_c), number(sample.temperature_c)
     if margin is not None and now is not None:
-        named.append(now + margin)
+        named.append(now + margin + SLOWDOWN_BEYOND_MARGIN_C)
     return min((one for one in named if one is not None), default=UNKNOWN_LIMIT_C)
 
 

@@ -36,6 +36,14 @@ class Case:
         asked = self.record.plan.yields == "certificate" and step.probe in self.policy.gates.probes
         return (step.blocker or asked) and step.repeat_of is None
 
+    @property
+    def coverage_target(self) -> float:
+        """Percent of the memory that must be tested: less on a small card, by what its driver keeps for itself."""
+        gates, total = self.policy.gates, self.record.card.memory_mib
+        if isinstance(total, Absent):
+            return gates.coverage_percent
+        return min(gates.coverage_percent, 100 * (1 - gates.coverage_spared_mib / total))
+
     def last_counters(self) -> Counters:
         """The last counters that the card answered; those of a card that was lost meanwhile say nothing."""
         told = (one for step in reversed(self.record.steps) for one in (step.after, step.before))

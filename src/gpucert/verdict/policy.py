@@ -18,6 +18,8 @@ class GlobalGates(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """What every certificate asks for, whatever the tier."""
 
     coverage_percent: float
+    coverage_spared_mib: int = 0
+    """What may stay untested in any case: driver and context keep about as much on a small card as on a large."""
     ecc_corrected_per_hour: float
     inlet_c: float
     probes: tuple[str, ...]
@@ -100,6 +102,8 @@ def _policy(text: str, source: str, *, shipped: bool) -> Policy:
             )
         if not tier.measures:
             raise PolicyError(f"{source}: tier {tier.letter}: measures must name at least one, or nothing is asked for")
+    if file.gates.coverage_spared_mib < 0:
+        raise PolicyError(f"{source}: global.coverage_spared_mib must not be negative")
     if not file.gates.probes:
         raise PolicyError(f"{source}: global.probes must name at least one, or a certificate could rest on nothing")
     if not 0 < file.gates.coverage_percent <= 100:

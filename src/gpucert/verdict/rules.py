@@ -24,7 +24,7 @@ class Rule(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     at_most: float | None = None
     at_least: float | None = None
     equals: str | None = None
-    gate: Literal["coverage_percent"] | None = None
+    gate: Literal["coverage"] | None = None
     model: Literal["sm_count", "bus_bits"] | None = None
     part: Part | None = None
     proof: bool = False

@@ -182,7 +182,7 @@ def _bound(case: Case, step: StepRecord, rule: Rule) -> tuple[str, float, str] |
     if rule.at_least is not None:
         return "≥", rule.at_least, OWN
     if rule.gate is not None:
-        return "≥", float(getattr(case.policy.gates, rule.gate)), f"policy {case.policy.source.name}"
+        return "≥", case.coverage_target, f"policy {case.policy.source.name}"
     if rule.equals is not None:
         other = step.number(rule.equals)
         return None if other is None else ("=", other, OWN)
