@@ -148,4 +148,4 @@ def _steps(bar: Bar) -> str:
     """Of which step the value is, where several measured it."""
     if bar.of_steps < 2 or bar.step is None:
         return ""
-    return f"worst of {bar.of_steps} steps: step {bar.step + 1}"
+    return f"step {bar.step + 1}, worst of {bar.of_steps}"

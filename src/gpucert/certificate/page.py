@@ -1,6 +1,7 @@
 """The page: one self-contained HTML file, a function of the payload alone."""
 
 import re
+from functools import cache
 from typing import TYPE_CHECKING
 
 from gpucert.certificate import advice, bullets, charts, fold, reasons, tiles, words
@@ -65,7 +66,9 @@ def render(payload: Payload) -> str:
     return page
 
 
+@cache
 def _environment() -> "Environment":
+    """Made once, because compiling the template takes longer than filling it."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(

@@ -104,6 +104,8 @@ class Change(Struct, frozen=True):
     name: str
     before: Value
     after: Value
+    changed: bool
+    """False where one of them is no value: a counter that could not be read again did not count."""
 
 
 class Rate(Struct, frozen=True):
@@ -219,7 +221,7 @@ def canonical(payload: Payload) -> bytes:
     """The canonical JSON of a payload (RFC 8785)."""
     import rfc8785
 
-    return rfc8785.dumps(_within_doubles(msgspec.to_builtins(payload)))  # type: ignore[arg-type]  # a JSON tree
+    return rfc8785.dumps(_within_json(msgspec.to_builtins(payload)))  # type: ignore[arg-type]  # a JSON tree
 
 
 def number(payload: Payload) -> str:
@@ -395,8 +397,14 @@ def _changes(record: Record) -> tuple[Change, ...]:
     before, after = tested[0].before, tested[-1].after
     rows = ((name, getattr(before, name), getattr(after, name)) for name in Counters.__struct_fields__)
     return tuple(
-        Change(name, _value(first), _value(last)) for name, first, last in rows if not _not_offered(first, last)
+        Change(name, _value(first), _value(last), _changed(first, last))
+        for name, first, last in rows
+        if not _not_offered(first, last)
     )
+
+
+def _changed(first: object, last: object) -> bool:
+    return first != last and not isinstance(first, Absent) and not isinstance(last, Absent)
 
 
 def _not_offered(first: object, last: object) -> bool:
@@ -415,15 +423,23 @@ def _value(reading: object) -> Value:
             return harmless(str(reading))
 
 
-def _within_doubles(tree: object) -> object:
+def _within_json(tree: object) -> object:
+    """The tree with numbers and text that every JSON reader holds; NaN is left for the encoder to refuse."""
     match tree:
         case bool():
             return tree
         case int() if abs(tree) > LARGEST_INTEGER:
             return str(tree)
         case dict():
-            return {key: _within_doubles(value) for key, value in tree.items()}
+            return {_within_utf8(str(key)): _within_json(value) for key, value in tree.items()}
         case list() | tuple():
-            return [_within_doubles(value) for value in tree]
+            return [_within_json(value) for value in tree]
+        case str():
+            return _within_utf8(tree)
         case _:
             return tree
+
+
+def _within_utf8(text: str) -> str:
+    """Half a surrogate pair, which a damaged file can hold and no UTF-8 can, is written as its escape."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
