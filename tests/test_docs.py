@@ -202,3 +202,12 @@ def test_what_a_bench_is_said_to_offer_it_offers() -> None:
     offered = set(re.findall(r"`bench\.(\w+)(?:\(\))?`", PROBES)) | {"measure", "mismatch", "trace", "progress"}
     assert offered <= set(dir(Bench)) | set(Bench.__annotations__)
     assert {"card", "backend", "seed", "time_left", "options"} <= offered
+
+
+def test_the_policy_in_the_docs_is_one() -> None:
+    (text,) = blocks((ROOT / "docs" / "judgement.md").read_text(encoding="utf-8"), "toml")
+    own = policy.parse(text, "docs/judgement.md")
+    assert own.source.name == "custom house rules"
+    fields = set(msgspec.structs.asdict(own.tiers[0])) | set(msgspec.structs.asdict(own.gates))
+    named = set(re.findall(r"\w+", (ROOT / "docs" / "judgement.md").read_text(encoding="utf-8")))
+    assert fields <= named
