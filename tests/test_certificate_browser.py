@@ -159,7 +159,7 @@ def test_page_one_alone_suffices(opened, kind: str, form: str, tmp_path: Path) -
     assert payload.sentence.split(":")[0] in first
     if payload.tier:
         assert f"tier {payload.tier}" in first
-    assert "Every finding" not in first
+    assert "Speed beside" not in first
 
 
 def test_every_printed_page_is_numbered_and_a_specimen(opened, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]

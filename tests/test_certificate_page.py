@@ -19,8 +19,9 @@ from gpucert.certificate.harmless import harmless
 from gpucert.certificate.page import LARGEST_BYTES, PageTooLargeError, prose, render
 from gpucert.certificate.payload import Happening, Payload
 from gpucert.certificate.tiles import Tile, tiles
-from gpucert.certificate.words import ADVICE, STATION
+from gpucert.certificate.words import STATION
 from gpucert.outcome import LOOKS, Outcome, VerdictOutcome
+from gpucert.verdict.verdict import Finding
 from tests import certificates
 from tests.certificates import bar, cooling, diagnosed, finding, unmet
 from tests.test_certificate_payload import TEXT
@@ -121,8 +122,8 @@ def test_a_storm_of_events_stays_small() -> None:
 # Folding
 
 
-def rows(*findings: object) -> tuple[fold.Row, ...]:
-    (group,) = fold.groups(findings)  # type: ignore[arg-type]
+def rows(*findings: Finding) -> tuple[fold.Row, ...]:
+    (group,) = fold.groups(findings)
     return group.rows
 
 
@@ -164,14 +165,21 @@ ANY = st.builds(
 
 
 @given(st.lists(ANY, min_size=1, max_size=30))
-def test_no_row_of_passes_hides_anything_else(findings: list[object]) -> None:
-    looks = [row.look for row in rows(*findings)]
-    for outcome in Outcome:
-        alike = {(one.value, one.reason, one.measure) for one in findings if one.outcome is outcome}  # type: ignore[attr-defined]
-        told = [look for look in looks if look in {LOOKS[outcome], STATION, ADVICE}]
-        assert (not alike) or told
-        if outcome is not Outcome.PASS:
-            assert sum(look != LOOKS[Outcome.PASS] for look in looks) >= len(alike)
+def test_no_row_of_passes_hides_anything_else(findings: list[Finding]) -> None:
+    others = {(one.measure, one.outcome, one.value, one.reason) for one in findings if one.outcome is not Outcome.PASS}
+    shown = rows(*findings)
+    assert len([row for row in shown if row.look != LOOKS[Outcome.PASS]]) >= len(others)
+    assert any(row.look == LOOKS[Outcome.PASS] for row in shown) == any(one.outcome is Outcome.PASS for one in findings)
+
+
+def test_what_failed_stands_before_what_passed_and_apart() -> None:
+    wrong = [finding("a", "b", Outcome.FAIL, value=value, step=place) for place, value in enumerate((3, 5, 3))]
+    shown = rows(finding("a", "b"), *wrong)
+    assert [(row.look.word, row.value, row.steps) for row in shown] == [
+        ("FAIL", "3", "steps 1, 3"),
+        ("FAIL", "5", "step 2"),
+        ("pass", "0", "step 5"),
+    ]
 
 
 # Tiles
