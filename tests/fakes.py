@@ -103,9 +103,15 @@ class FakeBench:
         return value
 
 
-def run_probe(name: str, scenario: str = HEALTHY, seconds: float = 60.0, **options: str | float | bool) -> FakeBench:
+def run_probe(
+    name: str,
+    scenario: str = HEALTHY,
+    seconds: float = 60.0,
+    card: InProcessCard | None = None,
+    **options: str | float | bool,
+) -> FakeBench:
     """Run a probe on a virtual card, in this process."""
-    card = InProcessCard(scenario)
+    card = card or InProcessCard(scenario)
     bench = FakeBench(card, card.backend(name), name, seconds=seconds, options=options)
     probes.load(name).run(bench)
     return bench

@@ -6,8 +6,10 @@ import os
 import pty
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import click
@@ -17,8 +19,9 @@ from click.testing import CliRunner
 
 from gpucert.baselines.baseline import for_model
 from gpucert.catalogue import shelf
-from gpucert.cli import COMMANDS, main
+from gpucert.cli import COMMANDS, INTERRUPTED, main
 from gpucert.cli.console import printable
+from gpucert.outcome import ExitCode
 from tests.fakes import run_probe
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
@@ -268,6 +271,23 @@ def test_a_bad_scenario_is_one_line_that_names_the_file(name: str, tmp_path: Pat
     assert len(done.stderr.strip().splitlines()) == 1
     assert "mine.toml" in done.stderr
     assert not (tmp_path / "run").exists()
+
+
+def test_ctrl_c_outside_of_a_run_is_130_and_one_line() -> None:
+    child = subprocess.Popen(
+        [sys.executable, "-m", "gpucert", "inspect", "-"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    syscall = Path(f"/proc/{child.pid}/syscall")
+    while not syscall.read_text().startswith("0 0x0 "):  # until it waits for its input
+        time.sleep(0.02)
+    child.send_signal(signal.SIGINT)
+    _, told = child.communicate(timeout=20)
+    assert (child.returncode, told.strip()) == (130, "gpucert: interrupted")
+
+
+def test_the_door_and_the_table_of_exit_codes_agree() -> None:
+    assert INTERRUPTED == ExitCode.INTERRUPTED
 
 
 # Repeats

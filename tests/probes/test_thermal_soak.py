@@ -1,9 +1,12 @@
 """Thermal soak: a clean step of power, and what held the clocks down during it."""
 
 import pytest
+from msgspec import structs
 
+from gpucert.device.gpu import EventReason
 from gpucert.reading import Absent
-from tests.fakes import faulty, run_probe
+from gpucert.record import Sample
+from tests.fakes import HEALTHY, InProcessCard, faulty, run_probe
 
 TIMES = {"idle_s": 10, "heat_s": 40, "cool_s": 10}
 
@@ -27,6 +30,26 @@ def test_the_hosts_power_brake_is_told_apart_from_heat() -> None:
 def test_a_card_that_slows_down_from_heat_shows_it() -> None:
     bench = run_probe("thermal_soak", faulty('kind = "interface"\nscale = 3'), seconds=100, **TIMES)
     assert bench.number("thermal_throttle") > 10
+
+
+class OldCard(InProcessCard):
+    """A card that says only that its hardware slows it down, not why."""
+
+    reasons = int(EventReason.HW_SLOWDOWN)
+
+    def samples(self, since_s: float) -> tuple[Sample, ...]:
+        return tuple(structs.replace(one, event_reasons=self.reasons) for one in super().samples(since_s))
+
+
+class BrakedCard(OldCard):
+    reasons = int(EventReason.HW_SLOWDOWN | EventReason.HW_POWER_BRAKE)
+
+
+def test_a_slowdown_without_a_cause_is_heat_unless_the_host_brakes() -> None:
+    old = run_probe("thermal_soak", card=OldCard(HEALTHY), seconds=100, **TIMES)
+    braked = run_probe("thermal_soak", card=BrakedCard(HEALTHY), seconds=100, **TIMES)
+    assert (old.number("thermal_throttle"), old.number("power_brake")) == (100, 0)
+    assert (braked.number("thermal_throttle"), braked.number("power_brake")) == (0, 100)
 
 
 def test_an_absurd_sensor_is_not_averaged() -> None:

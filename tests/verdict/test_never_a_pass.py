@@ -12,7 +12,7 @@ from gpucert import record as records
 from gpucert.baselines import defaults
 from gpucert.outcome import ExitCode, Outcome, StepStatus, VerdictOutcome
 from gpucert.reading import Absence, Absent
-from gpucert.record import Counters, Death, Declared, Event, Measurement, Process, Record, StepRecord
+from gpucert.record import Counters, Death, Declared, Event, Measurement, Mismatch, Process, Record, StepRecord
 from gpucert.units import Unit
 from gpucert.verdict import policy as policies
 from gpucert.verdict import rules
@@ -240,6 +240,14 @@ def test_wrong_words_of_a_step_that_died_are_not_forgotten(faulty: Record) -> No
     verdict = judged(torn)
     assert verdict.outcome is NOT_CERTIFIED
     assert "memory.hard" in codes(verdict)
+
+
+def test_wrong_words_of_an_earlier_attempt_are_not_forgotten(healthy: Record) -> None:
+    wrong = Mismatch(phase="own", offset=4096, expected="00", actual="08", flips=1, kind="hard")
+    for index in (4, 6):
+        verdict = judged(changed(healthy, index, lambda step: structs.replace(step, mismatches=(wrong,))))
+        assert verdict.outcome is NOT_CERTIFIED
+        assert verdict.tier == "G"
 
 
 # Around the steps

@@ -21,6 +21,10 @@ COMMANDS = {
 """Every command with its one line of help; `tests/test_cli.py` compares them with the commands themselves."""
 
 
+INTERRUPTED = 130
+"""`outcome.ExitCode.INTERRUPTED`; a test holds them together, because the door imports nothing by itself."""
+
+
 class _Door(click.Group):
     """A group that knows its commands' summaries without importing them."""
 
@@ -33,6 +37,13 @@ class _Door(click.Group):
         command = importlib.import_module(f"gpucert.cli.{cmd_name}").command
         assert isinstance(command, click.Command)
         return command
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            click.echo("gpucert: interrupted", err=True)
+            ctx.exit(INTERRUPTED)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

@@ -170,7 +170,8 @@ def write(path: Path, data: bytes) -> None:
     try:
         whole_file.write(path, data)
     except OSError as error:
-        raise ProblemError(f"{path}: {error.strerror}", ExitCode.INCOMPLETE) from error
+        remedy = "make room or give access; `gpucert certify --resume FOLDER` goes on with a run"
+        raise ProblemError(f"{path}: {error.strerror}; {remedy}", ExitCode.INCOMPLETE) from error
 
 
 def now() -> str:

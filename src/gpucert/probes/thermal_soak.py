@@ -5,6 +5,8 @@ cooler, the slow part of the cooler and its air. The verdict fits both from the 
 makes a clean step of power and says when it began and ended.
 """
 
+from collections.abc import Callable
+
 from gpucert.device.gpu import THERMAL_REASONS, EventReason
 from gpucert.probes.bench import Bench, Measure, Probe, mean
 from gpucert.reading import Absence, Absent, Reading
@@ -64,16 +66,22 @@ def _measure(bench: Bench, samples: tuple[Sample, ...], heat_began: float, heat_
     bench.measure("plateau_power", mean(plateau, "power_w"))
     bench.measure("heat_began", heat_began)
     bench.measure("heat_ended", heat_ended)
-    bench.measure("thermal_throttle", _share(load, THERMAL_REASONS))
-    bench.measure("power_brake", _share(load, EventReason.HW_POWER_BRAKE))
+    bench.measure("thermal_throttle", _share(load, _held_by_heat))
+    bench.measure("power_brake", _share(load, lambda bits: bool(bits & EventReason.HW_POWER_BRAKE)))
 
 
-def _share(samples: list[Sample], reasons: EventReason) -> Reading[float]:
-    """Percent of the samples in which one of these reasons held the clocks down."""
+def _held_by_heat(bits: int) -> bool:
+    """Older cards give hardware slowdown without its cause; where it is not the power brake, it is heat."""
+    unexplained = bits & EventReason.HW_SLOWDOWN and not bits & EventReason.HW_POWER_BRAKE
+    return bool(bits & THERMAL_REASONS or unexplained)
+
+
+def _share(samples: list[Sample], held: Callable[[int], bool]) -> Reading[float]:
+    """Percent of the samples in which the clocks were held down so."""
     readings = [sample.event_reasons for sample in samples]
     known = [bits for bits in readings if not isinstance(bits, Absent)]
     if known:
-        return 100 * sum(bool(bits & reasons) for bits in known) / len(known)
+        return 100 * sum(held(bits) for bits in known) / len(known)
     absent = [one for one in readings if isinstance(one, Absent)]
     return absent[-1] if absent else Absent(Absence.UNKNOWN, "no sample was taken under load")
 

@@ -48,11 +48,11 @@ def _step(case: Case, step: StepRecord) -> Iterator[Finding]:
     if step.status is not StepStatus.RAN:
         yield _ended(step, needed=needed)
         yield from (one for one in _measures(case, step, needed=False) if one.outcome is Outcome.FAIL)
-        yield from _unsummed(step)
     elif not step.declared:
         yield _about(step, Outcome.ERROR, "The probe declared no measure, so nothing was measured.", needed=needed)
     else:
         yield from _measures(case, step, needed=needed)
+    yield from _unsummed(step)
 
 
 def _about(step: StepRecord, outcome: Outcome, reason: str, *, needed: bool) -> Finding:
@@ -75,14 +75,19 @@ def _sentence(text: str) -> str:
 
 
 def _unsummed(step: StepRecord) -> Iterator[Finding]:
-    """Wrong words that were found before a step ended early, and that no measure sums up."""
-    if step.mismatches and not any(measurement.name.endswith("wrong_words") for measurement in step.measurements):
-        count = len(step.mismatches)
+    """Wrong values that no measure of the step sums up: it ended early, or an earlier attempt at it found them."""
+    count = len(step.mismatches)
+    if count and not any(_tells_wrong(measurement) for measurement in step.measurements):
         yield Finding(
             probe=step.probe, measure="mismatches", outcome=Outcome.FAIL, value=count, unit=Unit.COUNT.value,
-            limit="≤ 0", reason=f"{count} wrong values were found before the step ended early.", authority=OWN,
+            limit="≤ 0", reason=f"{count} wrong values were found in this step or in an attempt at it.", authority=OWN,
             step=step.index, blocker=True,
         )  # fmt: skip
+
+
+def _tells_wrong(measurement: Measurement) -> bool:
+    value = measurement.value
+    return measurement.name.endswith(("wrong", "wrong_words")) and not isinstance(value, Absent) and value > 0
 
 
 def _measures(case: Case, step: StepRecord, *, needed: bool) -> Iterator[Finding]:
