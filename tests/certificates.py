@@ -41,12 +41,14 @@ _ALWAYS = (
 
 def finding(probe: str, measure: str, outcome: Outcome = Outcome.PASS, **fields: object) -> Finding:
     """A finding; what is not given is of a healthy count."""
-    told: dict[str, object] = {"value": 0, "unit": "1", "limit": "≤ 0", "reason": "0, as it must be.", "step": 4}
+    told: dict[str, object] = {"value": 0, "unit": "1", "limit": "≤ 0", "reason": "0.", "step": 4}
     return Finding(probe=probe, measure=measure, outcome=outcome, authority="gpucert policy", **{**told, **fields})  # type: ignore[arg-type]
 
 
-def unmet(tier: str, gate: str, outcome: Outcome, reason: str, value: str = "–", limit: str = "–") -> Unmet:
-    return Unmet(tier=tier, gate=gate, outcome=outcome, value=value, limit=limit, reason=reason)  # type: ignore[arg-type]
+def unmet(
+    tier: str, gate: str, outcome: Outcome, reason: str, value: str = "–", limit: str = "–", subject: str = "card"
+) -> Unmet:
+    return Unmet(tier=tier, gate=gate, outcome=outcome, value=value, limit=limit, reason=reason, subject=subject)  # type: ignore[arg-type]
 
 
 def bar(probe: str, measure: str, value: float, centre: float, limit: float, **fields: object) -> Bar:
@@ -165,7 +167,10 @@ def failed() -> Payload:
         ),
         diagnoses=(
             diagnosed("memory.hard", "card", "11 wrong words; bit 3", where="offset 0xa000"),
-            diagnosed("thermal.airflow", "card", "0.2\u202f°C/W from the fins to the air", confidence="possible"),
+            structs.replace(
+                diagnosed("thermal.airflow", "card", "0.2\u202f°C/W from the fins to the air", confidence="possible"),
+                advisory=True,
+            ),
             diagnosed("link.pcie_width", "station", "8 of the card's 16 PCIe lanes are in use."),
         ),
         why_not_higher=(*card.why_not_higher, unmet("D", "memory_scan.wrong_words", Outcome.FAIL, wrong, "11", "≤ 0")),
@@ -187,7 +192,7 @@ def incomplete() -> Payload:
             finding("card", "processes", Outcome.FAIL, value=1, limit="0", reason=held, subject="station", hides=True),
         ),
         diagnoses=(diagnosed("station.contention", "station", held),),
-        why_not_higher=(*card.why_not_higher, unmet("D", "card.processes", Outcome.FAIL, held, "1", "0")),
+        why_not_higher=(*card.why_not_higher, unmet("D", "card.processes", Outcome.FAIL, held, "1", "0", "station")),
     )
 
 

@@ -172,11 +172,10 @@ def test_a_resistance_is_drawn_from_its_finding_at_its_highest() -> None:
     assert (bar.value, bar.advisory, bar.u) == (0.07, True, None)
 
 
-def test_the_whisker_is_of_the_very_value() -> None:
-    measured = Measurement(name="fp64_per_clock", unit=Unit.FLOP_PER_CLOCK_SM, value=122.0, u=0.5, n=9)
-    run = record((step(3, "gemm_sustained", measured),))
-    assert built(run, verdict(speed(122, 3)), SLOW).bars[0].u == 0.5
-    assert built(run, verdict(speed(121, 3)), SLOW).bars[0].u is None
+def test_the_whisker_is_that_of_the_judgement() -> None:
+    judged = structs.replace(speed(122, 3), u=0.5)
+    assert built(record(), verdict(judged), SLOW).bars[0].u == 0.5
+    assert built(record(), verdict(speed(122, 3)), SLOW).bars[0].u is None
 
 
 @pytest.mark.parametrize("value", [None, "unknown"])

@@ -4,10 +4,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from gpucert.certificate.payload import Payload
-from gpucert.certificate.words import SAID_OF
 from gpucert.diagnosis import UnknownDiagnosisError, kind_of
 from gpucert.outcome import VerdictOutcome
-from gpucert.verdict.verdict import Diagnosed, Finding
+from gpucert.verdict.verdict import Diagnosed
 
 
 @dataclass(frozen=True)
@@ -54,18 +53,5 @@ def _meaning(code: str) -> str:
 
 
 def _only_advises(diagnosis: Diagnosed, payload: Payload) -> bool:
-    """Whether nothing that it may rest on costs the card anything."""
-    if payload.verdict in {VerdictOutcome.CERTIFIED, VerdictOutcome.REPORTED}:
-        return True
-    behind = [one for one in payload.findings if one.outcome in SAID_OF and _behind(diagnosis.code, one)]
-    return bool(behind) and all(one.advisory for one in behind)
-
-
-def _behind(code: str, finding: Finding) -> bool:
-    """Whether a finding may be what a diagnosis rests on; for most codes nobody knows, so they count as faults."""
-    family, _, rest = code.partition(".")
-    if family == "thermal":
-        return finding.probe in {"thermal", "thermal_soak"}
-    if family == "xid":
-        return finding.probe == "run" and finding.measure == f"xid_{rest}"
-    return code == "link.nvlink_down" and finding.probe == "nvlink"
+    """Whether it costs the card nothing: it rests on advice alone, or the card has its tier or report all the same."""
+    return diagnosis.advisory or payload.verdict in {VerdictOutcome.CERTIFIED, VerdictOutcome.REPORTED}

@@ -198,7 +198,7 @@ def build(
         why_not_higher=verdict.why_not_higher,
         not_tested=verdict.not_tested,
         also_qualifies=verdict.also_qualifies,
-        bars=_bars(record, verdict, baseline),
+        bars=_bars(verdict, baseline),
         rates=_rates(record),
         phases=tuple(_phase(step) for step in record.steps),
         series=_series(record),
@@ -259,17 +259,17 @@ def _masked(value: Reading[str]) -> str:
     return f"…{text[-SERIAL_SHOWN:]}" if len(text) > SERIAL_SHOWN else text
 
 
-def _bars(record: Record, verdict: Verdict, baseline: Baseline | None) -> tuple[Bar, ...]:
+def _bars(verdict: Verdict, baseline: Baseline | None) -> tuple[Bar, ...]:
     """Every measure that has a limit and was judged by it, at its worst: a good last cycle must not hide a bad one."""
     judged: dict[str, list[Finding]] = {}
     for finding in verdict.findings:
         if finding.unit and isinstance(finding.value, int | float) and finding.outcome in _DECIDED:
             judged.setdefault(f"{finding.probe}.{finding.measure}", []).append(finding)
     limits = ((limit, judged.get(limit.measure, [])) for limit in (baseline.limits if baseline else ()))
-    return tuple(_bar(record, limit, found) for limit, found in limits if found and limit.centre > 0)
+    return tuple(_bar(limit, found) for limit, found in limits if found and limit.centre > 0)
 
 
-def _bar(record: Record, limit: Limit, found: list[Finding]) -> Bar:
+def _bar(limit: Limit, found: list[Finding]) -> Bar:
     better = max if limit.better == "lower" else min
     worst = better(found, key=lambda one: float(one.value or 0))
     probe, _, measure = limit.measure.partition(".")
@@ -278,7 +278,7 @@ def _bar(record: Record, limit: Limit, found: list[Finding]) -> Bar:
         measure=measure,
         unit=limit.unit.value,
         value=float(worst.value or 0),
-        u=_uncertainty(record, worst),
+        u=worst.u,
         outcome=worst.outcome,
         advisory=worst.advisory,
         step=worst.step,
@@ -290,18 +290,6 @@ def _bar(record: Record, limit: Limit, found: list[Finding]) -> Bar:
         grade=limit.grade.value,
         source=limit.source,
     )
-
-
-def _uncertainty(record: Record, finding: Finding) -> float | None:
-    """That of the measurement which the finding judged; None where it judged a mean of several, or a fit."""
-    measured = (
-        one
-        for step in record.steps
-        if step.index == finding.step and step.probe == finding.probe
-        for one in step.measurements
-        if one.name == finding.measure and one.value == finding.value
-    )
-    return next((one.u for one in measured), None)
 
 
 def _rates(record: Record) -> tuple[Rate, ...]:

@@ -1,11 +1,11 @@
 """Why the tier is not higher and what was not tested: equal reasons once, what decides first."""
 
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from gpucert.certificate.harmless import harmless
 from gpucert.certificate.payload import Payload
-from gpucert.certificate.words import SAID_OF, STATION, capitalised, gate_name, look_of, tier_title
+from gpucert.certificate.words import SAID_OF, STATION, capitalised, gate_name, tier_title
 from gpucert.outcome import LOOKS, Look, Outcome, VerdictOutcome
 from gpucert.verdict.verdict import NotTested, Unmet
 
@@ -41,17 +41,13 @@ class Tier:
 
 def why_not_higher(payload: Payload) -> tuple[Tier, ...]:
     """Every better tier with what stands against it; before them, for a card without a tier, what failed for all."""
-    about_station = {f"{one.probe}.{one.measure}" for one in payload.findings if look_of(one) == STATION}
     against, rest = _against_all(payload)
     by_tier: dict[str, list[Unmet]] = {}
     for unmet in rest:
         by_tier.setdefault(unmet.tier, []).append(unmet)
     short = 1 if against else SHORT
-    tiers = [
-        Tier(f"{letter}: {tier_title(letter)}", _lines(gates, about_station), short)
-        for letter, gates in by_tier.items()
-    ]
-    return (*([Tier("Any tier", _lines(against, about_station))] if against else []), *tiers)
+    tiers = [Tier(f"{letter}: {tier_title(letter)}", _lines(gates), short) for letter, gates in by_tier.items()]
+    return (*([Tier("Any tier", _lines(against))] if against else []), *tiers)
 
 
 def _against_all(payload: Payload) -> tuple[list[Unmet], list[Unmet]]:
@@ -69,7 +65,7 @@ def _of_a_step(gate: Unmet) -> bool:
     return gate.gate.endswith(".step")
 
 
-def _lines(gates: Sequence[Unmet], about_station: Set[str]) -> tuple[Line, ...]:
+def _lines(gates: Sequence[Unmet]) -> tuple[Line, ...]:
     """Where the silicon is not made for a tier nothing else matters; else each reason once, failures first."""
     silicon = [one for one in gates if one.outcome is Outcome.NOT_OFFERED]
     if silicon:
@@ -77,7 +73,7 @@ def _lines(gates: Sequence[Unmet], about_station: Set[str]) -> tuple[Line, ...]:
     ranked = sorted(gates, key=lambda one: _FIRST.index(one.outcome) if one.outcome in _FIRST else len(_FIRST))
     same: dict[tuple[Look, str], list[str]] = {}
     for one in ranked:
-        look = STATION if one.gate in about_station and one.outcome in SAID_OF else LOOKS[one.outcome]
+        look = STATION if one.subject == "station" and one.outcome in SAID_OF else LOOKS[one.outcome]
         same.setdefault((look, _without_name(one)), []).append(gate_name(one.gate))
     return tuple(Line(_named(names), harmless(why, 400), look) for (look, why), names in same.items())
 

@@ -119,14 +119,16 @@ def _slowed(steps: Sequence[Finding]) -> Finding | None:
 
 def _causes(case: Case, findings: Sequence[Finding], slowed: Finding | None) -> Iterator[Diagnosed]:
     failed = {one.measure: one for one in findings if one.outcome is Outcome.FAIL}
-    sure = slowed is not None or not all(one.advisory for one in failed.values())
-    confidence: Confidence = "likely" if sure else "possible"
+    advisory = slowed is None and all(one.advisory for one in failed.values())
+    confidence: Confidence = "possible" if advisory else "likely"
     if "fast" in failed:
-        yield diagnosed("thermal.interface", _evidence(failed["fast"], "in the first second"), confidence)
+        evidence = _evidence(failed["fast"], "in the first second")
+        yield diagnosed("thermal.interface", evidence, confidence, advisory=advisory)
     if "slow" in failed:
         passive = case.model is not None and case.model.thermal.cooling == "passive"
         code = "station.airflow" if passive else "thermal.airflow"
-        yield diagnosed(code, _evidence(failed["slow"], "from the fins to the air"), confidence)
+        evidence = _evidence(failed["slow"], "from the fins to the air")
+        yield diagnosed(code, evidence, confidence, advisory=advisory)
     if slowed is not None and not failed:
         yield diagnosed("thermal.throttle", slowed.reason, "certain")
 

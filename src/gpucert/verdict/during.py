@@ -94,7 +94,7 @@ def _xids(case: Case) -> Iterator[_Item]:
             case "WARN":
                 told = _found(measure, Outcome.FAIL, evidence, value=one.times, unit="1", authority=SAID_BY_NVIDIA)
                 yield structs.replace(told, advisory=True)
-                yield diagnosed(one.diagnosis, evidence, "possible")
+                yield diagnosed(one.diagnosis, evidence, "possible", advisory=True)
             case _:
                 pass
 

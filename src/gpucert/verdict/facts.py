@@ -50,11 +50,19 @@ def judge_facts(
     )
 
 
-def diagnosed(code: str, evidence: str, confidence: Confidence = "certain", where: str = "") -> Diagnosed:
+def diagnosed(
+    code: str, evidence: str, confidence: Confidence = "certain", where: str = "", *, advisory: bool = False
+) -> Diagnosed:
     """A diagnosis with the action and subject of the table. Raises UnknownDiagnosisError."""
     kind = kind_of(code)
     return Diagnosed(
-        code=code, where=where, confidence=confidence, action=kind.action, evidence=evidence, subject=kind.subject
+        code=code,
+        where=where,
+        confidence=confidence,
+        action=kind.action,
+        evidence=evidence,
+        subject=kind.subject,
+        advisory=advisory,
     )
 
 
@@ -258,6 +266,7 @@ def _processes(processes: Reading[tuple[Process, ...]]) -> Iterator[_Item]:
     if isinstance(processes, Absent) or not processes:
         return
     known = [process.memory_mib for process in processes if isinstance(process.memory_mib, int)]
-    reason = f"{len(processes)} other processes used the card ({sum(known)} MiB known)."
+    several = "another process" if len(processes) == 1 else f"{len(processes)} other processes"
+    reason = f"{several[:1].upper()}{several[1:]} used the card ({sum(known)} MiB known)."
     yield _about_station(_finding("processes", Outcome.FAIL, len(processes), "0", reason, _OWN))
     yield diagnosed("station.contention", reason)

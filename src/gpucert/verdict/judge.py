@@ -218,6 +218,7 @@ def _gate(finding: Finding, label: TierLetter) -> Unmet:
         value="–" if finding.value is None else str(finding.value),
         limit=finding.limit,
         reason=finding.reason,
+        subject=finding.subject,
     )
 
 

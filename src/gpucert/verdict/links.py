@@ -119,4 +119,4 @@ def _nvlinks(case: Case) -> Iterator[_Item]:
             probe="nvlink", measure="links_up", outcome=Outcome.FAIL, value=up, unit=Unit.COUNT.value,
             limit=f"≥ {links}", reason=reason, authority="gpucert catalogue", advisory=True,
         )  # fmt: skip
-        yield diagnosed("link.nvlink_down", reason)
+        yield diagnosed("link.nvlink_down", reason, advisory=True)

@@ -119,11 +119,11 @@ def _measure(case: Case, step: StepRecord, declared: Declared, *, needed: bool) 
 
 def _of(
     step: StepRecord, declared: Declared, outcome: Outcome, reason: str, *,
-    needed: bool, value: float | str | None = None, limit: str = "", authority: str = OWN,
+    needed: bool, value: float | str | None = None, u: float | None = None, limit: str = "", authority: str = OWN,
 ) -> Finding:  # fmt: skip
     return Finding(
-        probe=step.probe, measure=declared.name, outcome=outcome, value=value, unit=declared.unit.value, limit=limit,
-        reason=reason, authority=authority, step=step.index, blocker=needed,
+        probe=step.probe, measure=declared.name, outcome=outcome, value=value, u=u, unit=declared.unit.value,
+        limit=limit, reason=reason, authority=authority, step=step.index, blocker=needed,
     )  # fmt: skip
 
 
@@ -171,7 +171,7 @@ def _ruled(case: Case, step: StepRecord, measurement: Measurement, rule: Rule, *
     inside = {"≥": value >= number, "≤": value <= number, "=": value == number}[sign]
     limit = f"{sign} {_shown(number, measurement.unit)}"
     reading = f"{_shown(value, measurement.unit)}{f' ({measurement.where})' if measurement.where else ''}"
-    reason = f"{reading}, as it must be." if inside else f"{rule.says} Measured {reading}, limit {limit}."
+    reason = f"{reading}." if inside else f"{rule.says} Measured {reading}, limit {limit}."
     outside = Outcome.ERROR if rule.proof else Outcome.FAIL
     found = _of(
         step, declared, Outcome.PASS if inside else outside, reason,
@@ -265,4 +265,4 @@ def against_limit(step: StepRecord, limit: Limit, measurement: Measurement, *, n
     where = f"{abs(off):.1f} % {side} what healthy cards measure ({show(limit.centre, limit.unit)})"
     reason = f"{LOOKS[outcome].meaning.capitalize()}: {where}."
     authority = f"baseline of {limit.n} cards, evidence {limit.grade.value}; {limit.source}"
-    return _of(step, declared, outcome, reason, needed=needed, value=value, limit=text, authority=authority)
+    return _of(step, declared, outcome, reason, needed=needed, value=value, u=u, limit=text, authority=authority)

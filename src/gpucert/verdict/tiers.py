@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from msgspec import Struct
 
 from gpucert.catalogue.model import Model
-from gpucert.outcome import LOOKS, Outcome, StepStatus
+from gpucert.outcome import LOOKS, Outcome
 from gpucert.reading import Absence, Absent, Reading
 from gpucert.units import show
 from gpucert.verdict import decision
@@ -85,10 +85,10 @@ def _plan(case: Case, tier: TierGates) -> Iterator[_Gate]:
 
 
 def _probes(case: Case) -> Iterator[_Gate]:
-    """Whether everything was run that every certificate rests on."""
-    run = {step.probe for step in case.record.steps if step.status is StepStatus.RAN}
+    """Whether the plan has all that every certificate rests on; a step that did not run is a finding of its own."""
+    planned = {step.probe for step in case.record.steps}
     for probe in case.policy.gates.probes:
-        if probe not in run:
+        if probe not in planned:
             yield probe, Outcome.SKIPPED, None, "ran", f"{probe} was not run, and no certificate is given without it."
 
 

@@ -21,6 +21,8 @@ class Finding(Struct, frozen=True, kw_only=True):
     measure: str
     outcome: Outcome
     value: float | int | str | None
+    u: float | None = None
+    """Standard uncertainty of the value as it was judged, in its unit; repeats are pooled."""
     unit: str
     limit: str
     """The limit in words and numbers, for example "≥ 1834 GB/s"; empty where there is none."""
@@ -47,6 +49,8 @@ class Diagnosed(Struct, frozen=True, kw_only=True):
     evidence: str
     """The numbers of this card that it rests on."""
     subject: Subject = "card"
+    advisory: bool = False
+    """True where every finding that it rests on only advises."""
 
 
 class Unmet(Struct, frozen=True, kw_only=True):
@@ -58,6 +62,7 @@ class Unmet(Struct, frozen=True, kw_only=True):
     value: str
     limit: str
     reason: str
+    subject: Subject = "card"
 
 
 class NotTested(Struct, frozen=True):
