@@ -220,6 +220,18 @@ def test_a_record_that_was_changed_after_it_was_judged_gets_no_page(ledger: Path
     assert "was changed after it was judged" in done.stderr
 
 
+def test_a_verdict_that_was_changed_by_hand_gets_no_page(ledger: Path, tmp_path: Path) -> None:
+    shutil.copytree(ledger / "run" / "simulated-alias", tmp_path / "card")
+    (tmp_path / "card" / "certificate.html").unlink()
+    file = tmp_path / "card" / "verdict.json"
+    verdict = json.loads(file.read_text())
+    file.write_text(json.dumps(verdict | {"outcome": "certified", "tier": "A", "exit_code": 0}))
+    done = gpucert("issue", str(tmp_path / "card"), XDG_DATA_HOME=str(ledger))
+    assert done.returncode == 2
+    assert "is not what today's limits make of the record" in done.stderr
+    assert not (tmp_path / "card" / "certificate.html").exists()
+
+
 BAD_RECORDS = {
     "no json": (b"hello", "not a gpucert record"),
     "another schema": (b'{"schema": "gpucert.record/9"}', "gpucert.record/9"),

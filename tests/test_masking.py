@@ -9,7 +9,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from gpucert import record as records
@@ -109,6 +109,7 @@ def test_no_name_survives_in_a_record_and_it_stays_one(card: dict[str, str], hos
         versions={"gpucert": "0.1.0"},
         steps=(step,),
     )
+    assume(not survivors(ways, record.plan.sha256))  # a hash that happens to hold a name is masked like any text
     masked = masker_of(card, host).json(records.encode(record).decode())
     assert survivors(ways, masked) == []
     assert survivors(ways, json.dumps(json.loads(masked))) == [], "escapes may hide no name"

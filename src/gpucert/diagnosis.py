@@ -224,10 +224,16 @@ _TABLE = (
     ),
     Kind(
         "link.pcie_errors",
-        "Transfers over PCIe were repeated or damaged under load.",
-        "The replay counter rose, or copied data differed.",
-        "Clean the contacts, reseat, test again in another slot; damaged data twice rejects the card.",
+        "Transfers over PCIe were repeated under load.",
+        "The replay counter rose faster than DCGM's limit.",
+        "Clean the contacts, reseat, test again in another slot.",
         subject="station",
+    ),
+    Kind(
+        "link.pcie_data",
+        "Data that was copied over PCIe arrived damaged.",
+        "Copied data differed; PCIe checks its packets, so it was damaged in a chip.",
+        "Test again in another slot and station; damaged data again rejects the card.",
     ),
     Kind(
         "link.pcie_bandwidth",

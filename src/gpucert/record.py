@@ -6,8 +6,9 @@ A record is written by the measuring wing and read by the judging wing; the two 
 """
 
 import math
+import re
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Struct
@@ -174,14 +175,18 @@ class Measurement(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
     where: str = ""
 
 
+Word = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{1,16}$")]
+"""Up to 64 bits in hexadecimal."""
+
+
 class Mismatch(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One wrong word or element, located. Values are hexadecimal so that JSON keeps all 64 bits."""
 
     phase: str
     offset: int
     """Bytes from the start of the tested memory, or the element's index for a matrix."""
-    expected: str
-    actual: str
+    expected: Word
+    actual: Word
     flips: int
     kind: str = "unclassified"
     owner: int | None = None
@@ -239,7 +244,7 @@ class PlanRun(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     name: str
     version: int
     yields: Literal["report", "certificate"]
-    best_tier: str | None
+    best_tier: Literal["A", "B", "C", "D"] | None
     hours: float | None = None
     sha256: str
 
@@ -314,12 +319,17 @@ def _refuse_not_finite(tree: Any, path: str) -> None:  # noqa: ANN401  # a JSON 
             pass
 
 
+_TOO_LONG = re.compile(rb"[:\[,]\s*-?[0-9]{21,}")
+
+
 def decode(data: bytes, source: str) -> Record:
     """Read a record from its JSON bytes; `source` names them in errors. Raises UnreadableRecordError."""
     try:
         schema = msgspec.json.decode(data, type=_SchemaOnly, strict=True).schema
     except msgspec.DecodeError as error:
         raise UnreadableRecordError(f"{source}: not a gpucert record: {error}") from error
+    if _TOO_LONG.search(data):
+        raise UnreadableRecordError(f"{source}: holds a number of more than 20 digits, which no card counts to")
     if schema != SCHEMA:
         raise UnreadableRecordError(f"{source}: schema is {schema!r}, this version reads {SCHEMA!r}")
     try:

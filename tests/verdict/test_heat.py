@@ -128,7 +128,7 @@ def test_a_short_load_shows_the_first_second_only() -> None:
 def test_telemetry_of_one_row_a_second_is_too_coarse() -> None:
     found = heat.of_step(soak(A_300_W_CARD, every_s=1.0))
     assert isinstance(found.fast, Absent)
-    assert "coarse" in found.fast.detail
+    assert "gaps" in found.fast.detail
 
 
 def test_a_card_that_warms_little_in_the_first_second_is_not_judged_by_it() -> None:

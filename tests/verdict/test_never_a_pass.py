@@ -21,10 +21,8 @@ from tests.verdict.judging import changed, codes, judged, with_value, without
 
 CERTIFIED, INCOMPLETE = VerdictOutcome.CERTIFIED, VerdictOutcome.INCOMPLETE
 NOT_CERTIFIED, REPORTED = VerdictOutcome.NOT_CERTIFIED, VerdictOutcome.REPORTED
-MAY_BE_ABSENT = {name for name, rule in rules.shipped().items() if not rule.needed} | {
-    f"thermal_soak.{one.name}" for one in probes.load("thermal_soak").measures
-}
-"""Measures that no certificate rests on: the thermal soak is no blocker, and its findings advise."""
+MAY_BE_ABSENT = {name for name, rule in rules.shipped().items() if not rule.needed}
+"""Measures that no certificate rests on."""
 
 
 def needed(record: Record) -> list[tuple[int, str]]:
@@ -111,11 +109,8 @@ def test_a_step_that_did_not_run_is_never_a_pass(healthy: Record, status: StepSt
     for step in healthy.steps:
         damaged = changed(healthy, step.index, lambda one: structs.replace(one, status=status, reason="because"))
         verdict = judged(damaged)
-        if step.probe == "thermal_soak":  # no certificate rests on it, but the page says that it was not tested
-            assert "thermal_soak" in {one.what for one in verdict.not_tested}
-        else:
-            assert verdict.outcome is INCOMPLETE, step.probe
-            assert any(one.reason.startswith("Because") for one in verdict.findings)
+        assert verdict.outcome is INCOMPLETE, step.probe
+        assert any(one.reason.startswith("Because") for one in verdict.findings)
 
 
 def test_every_step_skipped_is_incomplete(healthy: Record) -> None:
@@ -128,7 +123,7 @@ def test_every_step_skipped_is_incomplete(healthy: Record) -> None:
 def test_a_probe_that_declares_nothing_measured_nothing(healthy: Record) -> None:
     for step in healthy.steps:
         bare = changed(healthy, step.index, lambda one: structs.replace(one, declared=(), measurements=()))
-        assert judged(bare).outcome is (CERTIFIED if step.probe == "thermal_soak" else INCOMPLETE)
+        assert judged(bare).outcome is INCOMPLETE
 
 
 @pytest.mark.parametrize("probe", policies.shipped().gates.probes)

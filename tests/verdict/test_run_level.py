@@ -3,7 +3,8 @@
 import pytest
 from msgspec import structs
 
-from gpucert.catalogue import xid
+from gpucert.catalogue import shelf, xid
+from gpucert.cli import jobs
 from gpucert.diagnosis import TABLE, kind_of
 from gpucert.outcome import Outcome, StepStatus, VerdictOutcome
 from gpucert.reading import Absence, Absent
@@ -51,7 +52,7 @@ def test_a_death_tells_of_card_or_station(healthy: Record, rule: deaths.Rule) ->
 
 # Xids
 
-_OUTCOME = {"FAIL": NOT_CERTIFIED, "HOLD": INCOMPLETE}
+_OUTCOME = {"FAIL": NOT_CERTIFIED, "HOLD": INCOMPLETE, "DECODE": INCOMPLETE}
 
 
 @pytest.mark.parametrize("code", [*xid.codes()[::7], 31, 43, 45, 48, 62, 63, 79, 94, 119, 999])
@@ -59,7 +60,7 @@ def test_an_xid_weighs_what_the_catalogue_says(healthy: Record, code: int) -> No
     verdict = judged(structs.replace(healthy, events=(Event(3.0, "xid", str(code), f"NVRM: Xid: {code}"),)))
     assert verdict.outcome is _OUTCOME.get(xid.describe(code).in_run, CERTIFIED)
     told = {one.partition(".")[0] for one in codes(verdict)}
-    assert bool(told) is (xid.describe(code).in_run in ("FAIL", "HOLD", "WARN"))
+    assert bool(told) is (xid.describe(code).in_run in ("FAIL", "HOLD", "DECODE", "WARN"))
 
 
 # ECC
@@ -111,7 +112,7 @@ def test_a_bad_slot_costs_the_card_no_tier(healthy: Record, measure: str, value:
 
 def test_data_that_arrives_damaged_is_against_the_card(healthy: Record) -> None:
     verdict = judged(with_value(healthy, "pcie_link", "wrong_words", value=3))
-    assert (verdict.outcome, codes(verdict)) == (NOT_CERTIFIED, {"link.pcie_errors"})
+    assert (verdict.outcome, codes(verdict)) == (NOT_CERTIFIED, {"link.pcie_data"})
     assert verdict.diagnoses[0].subject == "card"
 
 
@@ -130,12 +131,52 @@ def test_a_warm_inlet_is_the_rooms_fault(healthy: Record, inlet_c: float, hot: b
     assert codes(verdict) == ({"station.inlet"} if hot else set())
 
 
-def test_throttling_in_warm_air_is_not_held_against_the_card(healthy: Record) -> None:
-    slowed = with_value(healthy, "thermal_soak", "thermal_throttle", value=60.0)
-    assert judged(slowed).outcome is NOT_CERTIFIED
-    assert codes(judged(slowed)) == {"thermal.throttle"}
-    warm = judged(structs.replace(slowed, inlet_c=40.0))
-    assert (warm.outcome, codes(warm)) == (CERTIFIED, {"station.inlet"})
+@pytest.fixture
+def with_a_fan(healthy: Record, monkeypatch: pytest.MonkeyPatch) -> Record:
+    """The same card, as if its model had a fan of its own."""
+    model = shelf.get("NVIDIA A100-SXM4-80GB")
+    fanned = structs.replace(model, thermal=structs.replace(model.thermal, cooling="own_fan"))
+    match = jobs.match(healthy.card)
+    monkeypatch.setattr(jobs, "match", lambda _card: structs.replace(match, model=fanned))
+    return healthy
+
+
+def slowed(record: Record, percent: float) -> Record:
+    return with_value(record, "thermal_soak", "thermal_throttle", value=percent)
+
+
+def test_a_card_that_heat_holds_back_fails_by_that_fact(with_a_fan: Record) -> None:
+    verdict = judged(slowed(with_a_fan, 60.0))
+    assert (verdict.outcome, codes(verdict)) == (NOT_CERTIFIED, {"thermal.throttle"})
+    assert judged(slowed(with_a_fan, 9.0)).outcome is CERTIFIED
+
+
+def test_in_warm_air_nobody_knows_what_the_card_would_do(with_a_fan: Record) -> None:
+    warm = judged(structs.replace(slowed(with_a_fan, 60.0), inlet_c=40.0))
+    assert (warm.outcome, codes(warm)) == (INCOMPLETE, {"station.inlet"})
+
+
+def test_a_passive_card_that_heat_holds_back_lacks_air_or_is_not_told(healthy: Record) -> None:
+    verdict = judged(slowed(healthy, 60.0))
+    assert (verdict.outcome, codes(verdict)) == (INCOMPLETE, {"station.airflow"})
+
+
+@pytest.mark.parametrize(("seconds", "outcome"), [(1.0, CERTIFIED), (100.0, NOT_CERTIFIED)])
+def test_the_cards_own_count_of_slowdown_is_judged_over_the_whole_run(
+    with_a_fan: Record, seconds: float, outcome: VerdictOutcome
+) -> None:
+    assert judged(counting(with_a_fan, throttle_thermal_ns=round(seconds * 1e9))).outcome is outcome
+
+
+def test_a_load_that_ended_at_the_cards_limit_is_against_it_and_a_blind_one_is_not(with_a_fan: Record) -> None:
+    def ended(step: StepRecord) -> StepRecord:
+        return structs.replace(step, status=StepStatus.ABORTED, reason="ended", measurements=())
+
+    torn = changed(with_a_fan, 7, ended)
+    hot = judged(structs.replace(torn, events=(Event(9.0, "abort", "limit", "95 °C has reached 93 °C"),)))
+    assert (hot.outcome, codes(hot)) == (NOT_CERTIFIED, {"thermal.throttle"})
+    blind = judged(structs.replace(torn, events=(Event(9.0, "abort", "blind", "no temperature for two seconds"),)))
+    assert (blind.outcome, codes(blind)) == (INCOMPLETE, set())
 
 
 def test_the_inlet_of_a_passive_card_is_worked_out_from_its_rest(soaked: Record) -> None:

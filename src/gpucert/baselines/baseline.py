@@ -30,6 +30,8 @@ class Centre(Struct, frozen=True):
     value: float
     u: float
     source: str
+    ceiling: float | None = None
+    """The specification itself, where the centre is a share of it."""
 
 
 def for_model(model: Model) -> Baseline:
@@ -74,7 +76,7 @@ def _memory(model: Model) -> Iterator[Centre]:
 
 def _of_spec(measure: str, spec: float, share: float, u: float, unit: str) -> Centre:
     source = f"prior: {spec:.4g} {unit} by specification × {share:g} achieved by cards of this architecture (± {u:.0%})"
-    return Centre(measure, spec * share, u, source)
+    return Centre(measure, spec * share, u, source, spec)
 
 
 def _thermal(model: Model) -> Iterator[Centre]:
@@ -102,6 +104,7 @@ def _limit(centre: Centre, defaults: Defaults, references: References) -> Limit:
         limit=_rounded(centre.value * math.exp(sign * worst)),
         n=len(values),
         source=measured.source if measured and values else centre.source,
+        ceiling=None if centre.ceiling is None else _rounded(centre.ceiling),
     )
 
 

@@ -38,6 +38,8 @@ class Limit(Struct, frozen=True, kw_only=True):
     """The global gate."""
     n: int
     source: str
+    ceiling: float | None = None
+    """What the silicon can do at most, by its specification: a measurement above it is not believed."""
 
     @property
     def grade(self) -> Grade:

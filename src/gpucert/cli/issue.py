@@ -13,11 +13,12 @@ if TYPE_CHECKING:
 
 @click.command(short_help="Write the certificate of a judged record.")
 @click.argument("folder", type=click.Path(path_type=Path, exists=True))
+@click.option("--policy", type=click.Path(path_type=Path, dir_okay=False), help="The policy that it was judged by.")
 @click.option("--store", type=click.Path(path_type=Path, dir_okay=False), help="The ledger's file.")
-def command(folder: Path, store: Path | None) -> None:
+def command(folder: Path, policy: Path | None, store: Path | None) -> None:
     """Write the certificate (or report) of the record and verdict in FOLDER.
 
-    The verdict must be of this very record: a record that was changed after it was judged is refused.
+    The verdict must be what judging makes of this very record: one that was changed is refused.
 
     \b
     Example:
@@ -26,7 +27,7 @@ def command(folder: Path, store: Path | None) -> None:
     from gpucert.cli import jobs
 
     card = jobs.card_folder(folder)
-    judged = jobs.judged_before(card)
+    judged = jobs.judged_before(card, jobs.load_policy(policy))
     write_page(card, judged, jobs.note_in_ledger(jobs.open_store(store), card, judged))
     click.echo(str(card.certificate))
 

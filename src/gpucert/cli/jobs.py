@@ -108,17 +108,23 @@ def judge_file(path: Path, policy: Policy) -> Judged:
     return Judged(record, digest, verdict, matched.model, _as_judged(baseline, verdict))
 
 
-def judged_before(folder: CardFolder) -> Judged:
-    """The record of a folder with the verdict that lies beside it. Raises ProblemError where the two do not belong."""
+def judged_before(folder: CardFolder, policy: Policy) -> Judged:
+    """The record of a folder with the verdict that lies beside it, which must be what judging makes of it today.
+
+    Raises ProblemError where the verdict was made of another record, by other limits, or by hand.
+    """
     verdict = read_verdict(folder.verdict)
-    data, record = _read_record(folder.record)
-    digest = hashlib.sha256(data).hexdigest()
-    if verdict.record_sha256 != digest:
+    judged = judge_file(folder.record, policy)
+    again = f"judge it again: gpucert judge {folder.path}"
+    if verdict.record_sha256 != judged.record_sha256:
+        raise ProblemError(f"{folder.record}: was changed after it was judged; {again}")
+    if verdict.policy != judged.verdict.policy:
         raise ProblemError(
-            f"{folder.record}: was changed after it was judged; judge it again: gpucert judge {folder.path}"
+            f"{folder.verdict}: was judged by policy {verdict.policy.name!r}; name its file with --policy"
         )
-    model = match(record.card).model
-    return Judged(record, digest, verdict, model, _as_judged(baselines.for_model(model) if model else None, verdict))
+    if verdict != judged.verdict:
+        raise ProblemError(f"{folder.verdict}: is not what today's limits make of the record; {again}")
+    return judged
 
 
 def _as_judged(baseline: Baseline | None, verdict: Verdict) -> Baseline | None:

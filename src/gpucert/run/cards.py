@@ -263,7 +263,7 @@ class Guard:
                 return Abort.LOST, "the driver answers that the card is lost"
             self._blind_from_s = sample.at_s if self._blind_from_s is None else self._blind_from_s
             blind = sample.at_s - self._blind_from_s >= BLIND_S
-            return (Abort.LIMIT, f"no temperature for two seconds: {temperature}") if blind else (Abort.NONE, "")
+            return (Abort.BLIND, f"no temperature for two seconds: {temperature}") if blind else (Abort.NONE, "")
         self._blind_from_s = None
         self._hot = self._hot + 1 if temperature >= self._limit_c else 0
         if self._hot < HOT_SAMPLES:

@@ -12,6 +12,7 @@ from gpucert import probes
 from gpucert.record import PlanRun
 
 Option = str | float | bool
+Letter = Literal["A", "B", "C", "D"]
 
 
 class Step(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -32,7 +33,7 @@ class Plan(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     version: int
     summary: str
     yields: Literal["report", "certificate"]
-    best_tier: Literal["A", "B", "C", "D"] | None = None
+    best_tier: Letter | None = None
     hours: tuple[float, ...] = ()
     """The durations that may be asked for, the first is the default; none for a plan of fixed length."""
     step: tuple[Step, ...]
@@ -109,9 +110,9 @@ def _with_cycles(steps: tuple[Step, ...], seconds: float) -> tuple[Step, ...]:
     return before + cycle * times + after
 
 
-_TIER_BY_HOURS: Mapping[float, str] = {4.0: "C", 8.0: "B", 12.0: "A"}
+_TIER_BY_HOURS: Mapping[float, Letter] = {4.0: "C", 8.0: "B", 12.0: "A"}
 
 
-def _best_tier(plan: Plan, hours: float | None) -> str | None:
+def _best_tier(plan: Plan, hours: float | None) -> Letter | None:
     """The best tier that a plan of this length can yield."""
     return plan.best_tier if hours is None else _TIER_BY_HOURS.get(hours, plan.best_tier)

@@ -19,9 +19,11 @@ class Abort(IntEnum):
 
     NONE = 0
     LIMIT = 1
-    """The card reached its own temperature limit, or its temperature cannot be read."""
+    """The card reached its own temperature limit."""
     LOST = 2
     """The card fell off the bus."""
+    BLIND = 3
+    """Its temperature cannot be read, so that it would be loaded unwatched."""
 
 
 class Pulse:

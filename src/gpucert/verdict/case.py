@@ -4,6 +4,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
+from msgspec import structs
+
 from gpucert.baselines.limit import Baseline
 from gpucert.catalogue.matching import Match
 from gpucert.catalogue.model import Model
@@ -40,14 +42,22 @@ class Case:
     def coverage_target(self) -> float:
         """Percent of the memory that must be tested: less on a small card, by what its driver keeps for itself."""
         gates, total = self.policy.gates, self.record.card.memory_mib
-        if isinstance(total, Absent):
+        if isinstance(total, Absent) or total <= 0:
             return gates.coverage_percent
         return min(gates.coverage_percent, 100 * (1 - gates.coverage_spared_mib / total))
 
-    def last_counters(self) -> Counters:
-        """The last counters that the card answered; those of a card that was lost meanwhile say nothing."""
-        told = (one for step in reversed(self.record.steps) for one in (step.after, step.before))
-        return next((one for one in told if _answered(one)), Counters())
+    def counters(self) -> Counters:
+        """Of each counter the last answer; a flag that was ever raised stays raised."""
+        told = [one for step in self.record.steps for one in (step.before, step.after)]
+        answers: dict[str, object] = {}
+        for name in Counters.__struct_fields__:
+            values = [value for one in told if not isinstance(value := getattr(one, name), Absent)]
+            if values:
+                bad = [value for value in values if isinstance(value, bool) and value is not _GOOD.get(name, False)]
+                answers[name] = bad[0] if bad else values[-1]
+            elif told:
+                answers[name] = getattr(told[-1], name)
+        return structs.replace(Counters(), **answers)
 
     def growth(self, step: StepRecord, counter: str) -> int:
         """By how much a counter rose during a step; 0 where either end is absent or it was reset meanwhile."""
@@ -63,5 +73,5 @@ def _changes(readings: Iterable[Counters], counter: str) -> tuple[int, ...]:
     return tuple(int(later) - int(earlier) for earlier, later in pairwise(values))
 
 
-def _answered(counters: Counters) -> bool:
-    return any(not isinstance(getattr(counters, name), Absent) for name in Counters.__struct_fields__)
+_GOOD = {"inforom_valid": True}
+"""Flags that are raised on a healthy card; every other one is not."""

@@ -19,6 +19,8 @@ from gpucert.verdict.steps import against_limit
 from gpucert.verdict.verdict import Confidence, Diagnosed, Finding
 
 PROBE = "thermal"
+HEAT = {"thermal_throttle", "temperature_limit", "thermal_slowdown"}
+"""Measures that say that heat held the card back."""
 ADVISORY_BELOW = 5
 """Reference cards: with fewer, a thermal finding only advises."""
 INLET_U_C = 3.0
@@ -33,40 +35,45 @@ class Inlet:
 
     celsius: float
     how: str
-    stated: bool
+    u_c: float
+
+    @property
+    def stated(self) -> bool:
+        """Whether a person said so."""
+        return self.u_c == 0
 
     def above(self, limit_c: float) -> bool:
         """Whether it is surely warmer than this."""
-        return self.celsius > limit_c + (0.0 if self.stated else INLET_U_C)
+        return self.celsius > limit_c + self.u_c
 
 
-def judge_cooling(case: Case, steps: Sequence[Finding]) -> Iterator[_Item]:
-    """Findings of every soak, and the one cause that they point to. `steps` are the findings of the plan's steps."""
+def judge_cooling(case: Case, found: Sequence[Finding]) -> Iterator[_Item]:
+    """Findings of every soak, and the one cause that they point to. `found` is what steps and run have shown."""
     heats = [heat.of_step(step) for step in case.steps_of(heat.PROBE)]
     findings = [finding for one in heats for finding in _resistances(case, one)]
     yield from findings
+    yield from _causes(case, findings, _slowed(found))
     inlet = inlet_of(case, heats)
     if inlet is not None and inlet.above(case.policy.gates.inlet_c):
         reason = f"The air at the inlet has {inlet.celsius:.0f} °C, {inlet.how}."
         limit = f"≤ {case.policy.gates.inlet_c:g} °C"
         yield _station("inlet", inlet.celsius, Unit.CELSIUS, limit, reason)
         yield diagnosed("station.inlet", reason, "certain" if inlet.stated else "likely")
-        return
-    yield from _causes(case, findings, _slowed(steps))
 
 
 def inlet_of(case: Case, heats: Sequence[Heat]) -> Inlet | None:
     """As a person stated it; else T − R·P of the card at rest, where its fan turns alike at rest and under load."""
     if case.record.inlet_c is not None:
-        return Inlet(case.record.inlet_c, "as stated", stated=True)
+        return Inlet(case.record.inlet_c, "as stated", 0.0)
     expected = case.baseline.find(f"{PROBE}.total") if case.baseline else None
     for one in heats:
         if one.idle_c is None or one.idle_w is None or not one.steady_fan or not _fan_turns(case, one):
             continue
         if isinstance(one.total, Resistance):
-            return Inlet(one.idle_c - one.total.value * one.idle_w, "worked out from the card at rest", stated=False)
+            return Inlet(one.idle_c - one.total.value * one.idle_w, "worked out from the card at rest", INLET_U_C)
         if expected is not None:
-            return Inlet(one.idle_c - expected.centre * one.idle_w, "estimated from the card at rest", stated=False)
+            rise = expected.centre * one.idle_w  # may be twice that on a card whose air is blocked
+            return Inlet(one.idle_c - rise, "estimated from the card at rest", INLET_U_C + rise)
     return None
 
 
@@ -109,28 +116,28 @@ def _station(measure: str, value: float, unit: Unit, limit: str, reason: str) ->
     )  # fmt: skip
 
 
-def _slowed(steps: Sequence[Finding]) -> Finding | None:
-    """The finding that heat held the card back, or ended a step."""
-    return next(
-        (one for one in steps if one.measure == "thermal_throttle" and one.outcome is Outcome.FAIL),
-        None,
-    )
+def _slowed(found: Sequence[Finding]) -> str | None:
+    """What says that heat held the card back, or ended a load."""
+    return next((one.reason for one in found if one.measure in HEAT and one.outcome is Outcome.FAIL), None)
 
 
-def _causes(case: Case, findings: Sequence[Finding], slowed: Finding | None) -> Iterator[Diagnosed]:
+def _causes(case: Case, findings: Sequence[Finding], slowed: str | None) -> Iterator[Diagnosed]:
     failed = {one.measure: one for one in findings if one.outcome is Outcome.FAIL}
     advisory = slowed is None and all(one.advisory for one in failed.values())
     confidence: Confidence = "possible" if advisory else "likely"
+    passive = case.model is not None and case.model.thermal.cooling == "passive"
     if "fast" in failed:
         evidence = _evidence(failed["fast"], "in the first second")
         yield diagnosed("thermal.interface", evidence, confidence, advisory=advisory)
     if "slow" in failed:
-        passive = case.model is not None and case.model.thermal.cooling == "passive"
-        code = "station.airflow" if passive else "thermal.airflow"
         evidence = _evidence(failed["slow"], "from the fins to the air")
+        code = "station.airflow" if passive else "thermal.airflow"
         yield diagnosed(code, evidence, confidence, advisory=advisory)
     if slowed is not None and not failed:
-        yield diagnosed("thermal.throttle", slowed.reason, "certain")
+        if passive:
+            yield diagnosed("station.airflow", f"{slowed} The card has no fan of its own.", "possible")
+        else:
+            yield diagnosed("thermal.throttle", slowed, "certain")
 
 
 def _evidence(finding: Finding, where: str) -> str:

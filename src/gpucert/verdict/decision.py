@@ -6,6 +6,7 @@ x + 1.645 u < L (mirrored where less is better); what lies between is undecided 
 
 import math
 from collections.abc import Sequence
+from statistics import stdev
 
 from gpucert.baselines.limit import Limit
 from gpucert.outcome import Outcome
@@ -37,7 +38,8 @@ def within(limit: Limit, share: float, value: float, u: float) -> Outcome:
 
 
 def pooled(values: Sequence[float], uncertainties: Sequence[float]) -> tuple[float, float]:
-    """Mean of k repeats and its uncertainty: that of one measurement, pooled over the repeats, divided by √k."""
+    """Mean of k repeats and its uncertainty: the larger of what each tells of itself and of their scatter, over √k."""
     k = len(values)
-    u = math.sqrt(sum(one * one for one in uncertainties) / k)
-    return sum(values) / k, u / math.sqrt(k)
+    own = math.sqrt(sum(one * one for one in uncertainties) / k)
+    scatter = stdev(values) if k > 1 else 0.0
+    return sum(values) / k, max(own, scatter) / math.sqrt(k)

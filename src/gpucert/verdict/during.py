@@ -17,6 +17,13 @@ from gpucert.verdict.verdict import Diagnosed, Finding
 PROBE = "run"
 SAID_BY_NVIDIA = "NVIDIA's Xid catalogue, as gpucert reads it for a run of known-good kernels"
 
+SLOWED_AT_MOST_PERCENT = 10.0
+"""Of the whole run; engineering choice, as for the soak (limits.toml)."""
+DECIDING = ("temperature_c", "power_w", "sm_clock_mhz", "memory_clock_mhz", "event_reasons")
+"""Channels that a verdict rests on."""
+GLITCHES = 3
+"""Absurd rows of one channel in one step from which it is no glitch: the guard of a load waits as long."""
+
 _SECONDS_PER_HOUR = 3600
 _Item = Finding | Diagnosed
 
@@ -24,6 +31,8 @@ _Item = Finding | Diagnosed
 def judge_run(case: Case) -> Iterator[_Item]:
     """Findings and diagnoses of everything that is not a measure of a probe."""
     yield from _deaths(case)
+    yield from _aborts(case)
+    yield from _slowdown(case)
     yield from _xids(case)
     yield from _uncorrected(case)
     yield from _corrected(case)
@@ -76,6 +85,29 @@ def _deaths(case: Case) -> Iterator[_Item]:
             yield diagnosed(code, f"step {step.index + 1} ({step.probe}): {step.death.text}", "certain")
 
 
+def _aborts(case: Case) -> Iterator[_Item]:
+    """The card reached its own limit, or its thermometer fell silent, and the load was ended."""
+    for event in case.record.events:
+        if event.kind == "abort" and event.code == "limit":
+            yield _found("temperature_limit", Outcome.FAIL, f"A load was ended: {event.text}.", limit="never")
+        elif event.kind == "abort" and event.code == "blind":
+            reason = f"A load was ended, because nobody could watch it: {event.text}."
+            yield structs.replace(_found("thermometer", Outcome.ERROR, reason), blocker=True)
+
+
+def _slowdown(case: Case) -> Iterator[_Item]:
+    """The card's own count of thermal slowdown over every step, because a soak is a small part of a run."""
+    loaded = [step for step in case.record.steps if step.ended_s > step.began_s]
+    seconds = sum(step.ended_s - step.began_s for step in loaded)
+    slowed = sum(case.growth(step, "throttle_thermal_ns") for step in loaded) / 1e9
+    if seconds > 0 and slowed > 0:
+        share = 100 * slowed / seconds
+        outcome = Outcome.FAIL if share > SLOWED_AT_MOST_PERCENT else Outcome.PASS
+        reason = f"Heat held the clocks down for {slowed:.0f} s of {seconds:.0f} s."
+        limit = f"≤ {SLOWED_AT_MOST_PERCENT:g} %"
+        yield _found("thermal_slowdown", outcome, reason, value=round(share, 1), unit=Unit.PERCENT.value, limit=limit)
+
+
 # Xids
 
 
@@ -87,7 +119,7 @@ def _xids(case: Case) -> Iterator[_Item]:
             case "FAIL":
                 yield _found(measure, Outcome.FAIL, evidence, value=one.times, unit="1", authority=SAID_BY_NVIDIA)
                 yield diagnosed(one.diagnosis, evidence, "likely")
-            case "HOLD":
+            case "HOLD" | "DECODE":
                 held = _found(measure, Outcome.ERROR, evidence, value=one.times, unit="1", authority=SAID_BY_NVIDIA)
                 yield structs.replace(held, blocker=True)
                 yield diagnosed(one.diagnosis, evidence, "possible")
@@ -97,6 +129,10 @@ def _xids(case: Case) -> Iterator[_Item]:
                 yield diagnosed(one.diagnosis, evidence, "possible", advisory=True)
             case _:
                 pass
+    for event in case.record.events:
+        if event.kind == "xid" and not xids.is_code(event.code):
+            reason = f"The driver logged an Xid whose number cannot be read: {event.text[: xids.MAX_QUOTE]}"
+            yield structs.replace(_found("xid", Outcome.ERROR, reason), blocker=True)
 
 
 # ECC
@@ -118,14 +154,15 @@ def _corrected(case: Case) -> Iterator[_Item]:
     """Corrected errors carry no address, so “again” means in two phases, or faster than the policy allows."""
     rises = [(step, case.growth(step, "ecc_corrected_volatile")) for step in case.record.steps]
     risen = [(step, count) for step, count in rises if count]
-    errors = sum(count for _, count in risen)
+    errors = sum(change for change in case.changes("ecc_corrected_volatile") if change > 0)
     if not errors:
         return
+    between = errors > sum(count for _, count in risen)
     hours = max((case.record.steps[-1].ended_s - case.record.steps[0].began_s) / _SECONDS_PER_HOUR, 1e-6)
     allowed = case.policy.gates.ecc_corrected_per_hour
-    phases = len(risen) + sum(max(0, _phases(step) - 1) for step, _ in risen)
+    phases = len(risen) + sum(max(0, _phases(step) - 1) for step, _ in risen) + between
     again = phases > 1 or (errors > 1 and errors / hours > allowed)
-    where = _steps(step for step, _ in risen)
+    where = _steps(step for step, _ in risen) or "between steps"
     reason = f"ECC corrected {errors} errors, in {where}: {errors / hours:.0f} an hour, in {phases} phases."
     limit = f"≤ {allowed:g} an hour, and in one phase at most"
     outcome = Outcome.FAIL if again else Outcome.PASS
@@ -167,13 +204,13 @@ def _is_braked(case: Case, step: StepRecord) -> bool:
 
 
 def _absurd(case: Case) -> Iterator[_Item]:
-    """A sensor that answers what cannot be hides what it should show."""
+    """A sensor that answers what cannot be hides what it should show; a single odd row is a glitch."""
     channels = {
         name
         for step in case.record.steps
         if "telemetry" in step.traces
         for name, values in step.traces["telemetry"].channels.items()
-        if Absence.ABSURD in values
+        if name in DECIDING and values.count(Absence.ABSURD) >= GLITCHES
     }
     if channels:
         reason = f"Readings that cannot be: {', '.join(sorted(channels))}."

@@ -11,13 +11,13 @@ from gpucert.catalogue.matching import Match
 from gpucert.diagnosis import kind_of
 from gpucert.outcome import Outcome
 from gpucert.reading import Absence, Absent, Reading
-from gpucert.record import Counters, Identity, Process, Settings
+from gpucert.record import Counters, Identity, Process, Record, Settings
 from gpucert.verdict.verdict import Confidence, Diagnosed, Finding
 
 REMAPS_AT_MOST = 512
 RETIRED_AT_MOST = 60
-DBE_AT_MOST = 15
-CONTENDING_MIB = 0
+CONTENDING_MIB = 64
+"""A display server that holds no more than this uses the card without contending for it."""
 
 _OWN = "gpucert policy"
 _NVIDIA_REMAP = "NVIDIA, RMA policy thresholds for row remapping"
@@ -109,6 +109,18 @@ def _identity(identity: Identity, match: Match) -> Iterator[_Item]:
         yield _finding("model", Outcome.PASS, match.model.key, "a model of the catalogue", match.reason, _CATALOGUE)
 
 
+# What a person saw
+
+
+def judge_inspection(record: Record) -> Iterator[Finding]:
+    """What the technician found bad before power: software cannot see it, so it counts as it stands."""
+    for one in record.inspection:
+        if one.state == "bad":
+            note = f": {one.note}" if one.note else ""
+            reason = f"The technician found {one.item} bad{note}."
+            yield _finding(one.item, Outcome.FAIL, "bad", "good", reason, "the technician", probe="inspection")
+
+
 # Modes and limits
 
 
@@ -188,7 +200,8 @@ def _remapping(counters: Counters, match: Match) -> Iterator[_Item]:
         return
     *_, low, none = banks
     if low or none:
-        yield diagnosed("memory.remap_reserve", f"of {sum(banks)} banks {low} have one spare row left and {none} none")
+        reserve = f"of {sum(banks)} banks {low} have one spare row left and {none} none"
+        yield diagnosed("memory.remap_reserve", reserve, advisory=True)
     total = match.model.memory.remap_banks if match.model else None
     if total is not None and sum(banks) != total:
         reason = f"The row remapper counts {sum(banks)} banks where the model has {total}."
@@ -266,6 +279,8 @@ def _processes(processes: Reading[tuple[Process, ...]]) -> Iterator[_Item]:
     if isinstance(processes, Absent) or not processes:
         return
     known = [process.memory_mib for process in processes if isinstance(process.memory_mib, int)]
+    if len(known) == len(processes) and sum(known) <= CONTENDING_MIB:
+        return
     several = "another process" if len(processes) == 1 else f"{len(processes)} other processes"
     reason = f"{several[:1].upper()}{several[1:]} used the card ({sum(known)} MiB known)."
     yield _about_station(_finding("processes", Outcome.FAIL, len(processes), "0", reason, _OWN))

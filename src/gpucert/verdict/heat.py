@@ -21,8 +21,8 @@ PROBE = "thermal_soak"
 TAU_BOUNDS_S = ((0.08, 1.0), (1.5, 12.0), (20.0, 250.0))
 STARTS_S = ((0.3, 4.0, 60.0), (0.6, 3.0, 120.0))
 SPACING_S = 0.1
-LONGEST_GAP_S = 0.35
-"""Twice the spacing and a half: a telemetry of one row a second is blind to the interface."""
+LONGEST_GAP_S = 0.6
+"""A telemetry of one row a second is blind to the interface; a station that stalls for half a second is not."""
 WHOLE_HEAT_S = 120.0
 """A shorter load shows the first second only: nothing can be said of the way into the air."""
 LEAST_RISE_C = 8.0
@@ -99,8 +99,11 @@ def _columns(trace: Trace) -> _Columns | str:
     if len(rows) < 100:
         return "there is no telemetry of temperature and power"
     times, degrees, watts = (np.array(column) for column in zip(*rows, strict=True))
-    if float(np.quantile(np.diff(times), 0.99)) > LONGEST_GAP_S:
-        return "the telemetry is too coarse: ten rows a second are needed"
+    gaps = np.diff(times)
+    if float(np.min(gaps)) <= 0 or float(np.max(gaps)) > LONGEST_GAP_S:
+        return "the telemetry has gaps: ten rows a second are needed"
+    if float(np.max(np.abs(degrees))) > 1000 or float(np.max(np.abs(watts))) > 1e5:
+        return "the telemetry holds values that cannot be"
     grid = np.arange(times[0], times[-1] + SPACING_S / 2, SPACING_S)
     turning = [(at, float(f)) for at, f in zip(trace.at_s, fan, strict=False) if not isinstance(f, Absence)]
     fan_at_s, fan_percent = (np.array(column) for column in zip(*turning, strict=True)) if turning else (None, None)

@@ -1,6 +1,6 @@
 """The judgement: a pure function from a record, its model, a baseline and a policy to a verdict."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 
 from msgspec import structs
@@ -9,15 +9,16 @@ from gpucert.baselines.limit import Baseline
 from gpucert.catalogue.matching import Match
 from gpucert.diagnosis import kind_of
 from gpucert.outcome import ExitCode, Outcome, VerdictOutcome
-from gpucert.reading import Absent
+from gpucert.reading import Absence, Absent, Reading
 from gpucert.record import SCHEMA as RECORD_SCHEMA
 from gpucert.record import Record
 from gpucert.verdict.case import Case
-from gpucert.verdict.cooling import judge_cooling
+from gpucert.verdict.cooling import HEAT, judge_cooling
 from gpucert.verdict.during import judge_run
-from gpucert.verdict.facts import diagnosed, judge_facts
+from gpucert.verdict.facts import diagnosed, judge_facts, judge_inspection
 from gpucert.verdict.links import judge_links
 from gpucert.verdict.policy import Policy
+from gpucert.verdict.rules import OWN
 from gpucert.verdict.steps import STEP, judge_steps
 from gpucert.verdict.tiers import Rank, rank
 from gpucert.verdict.verdict import Diagnosed, Finding, NotTested, Source, TierLetter, Unmet, Verdict
@@ -26,17 +27,30 @@ from gpucert.verdict.wrong import diagnose_wrong
 VOID = ("identity.mismatch", "identity.memory")
 """Diagnoses after which the card is not what it is sold as: nothing of its model applies to it."""
 
+SPLIT = ("config.mig", "config.vgpu")
+"""Only a share of the card was seen: what it is and how fast it is cannot be told."""
+
+DISTURBED = (*SPLIT, "station.contention", "station.power")
+"""Somebody else held the card back: how fast and how warm it is cannot be told, but wrong is wrong."""
+
 EXPLAINED_BY = {
     "compute.wrong": ("compute.sm", "compute.repeatable"),
     "device.crash": ("device.lost", "memory.ecc_uncorrected"),
     "device.hang": ("device.lost",),
-    "memory.coverage": ("station.contention", "identity.memory"),
+    "identity.memory": SPLIT,
+    "identity.mismatch": SPLIT,
+    "memory.coverage": ("station.contention", "identity.memory", *SPLIT),
     "memory.ecc_corrected": ("memory.ecc_uncorrected",),
+    "performance.compute": DISTURBED,
+    "performance.memory": DISTURBED,
     "sensor.absurd": ("device.lost",),
     "station.worker": ("device.lost",),
-    "thermal.throttle": ("station.inlet", "station.airflow", "thermal.interface", "thermal.airflow"),
+    "thermal.throttle": (*DISTURBED, "station.inlet", "station.airflow", "thermal.interface", "thermal.airflow"),
 }
 """What one diagnosis makes of another: the left one is a consequence where one of the right ones was made."""
+
+NEVER_HIDING = ("link.", "power.limit")
+"""Diagnoses of the station that hide nothing of the card, whatever else is unknown."""
 
 _UNKNOWN = {Outcome.SKIPPED, Outcome.ERROR}
 
@@ -60,8 +74,8 @@ def judge(record: Record, *, record_sha256: str, match: Match, baseline: Baselin
     if record.schema != RECORD_SCHEMA:
         raise UnjudgeableRecordError(f"schema is {record.schema!r}, this version judges {RECORD_SCHEMA!r}")
     case = Case(record, match, baseline, policy)
-    facts = judge_facts(record.card, record.settings, case.last_counters(), match, record.processes)
-    if any(one.code in VOID for one in facts[1]):
+    facts = judge_facts(record.card, record.settings, case.counters(), match, record.processes)
+    if any(one.code in VOID for one in _each_once(facts[1])):
         case = Case(record, match, None, policy)
     return _verdict(case, *_judged(case, *facts), record_sha256)
 
@@ -70,7 +84,9 @@ def _judged(
     case: Case, facts: Sequence[Finding], told: Sequence[Diagnosed]
 ) -> tuple[tuple[Finding, ...], tuple[Diagnosed, ...]]:
     steps = tuple(judge_steps(case))
-    items = [*judge_run(case), *judge_links(case), *judge_cooling(case, steps)]
+    run = tuple(judge_run(case))
+    shown = (*steps, *(one for one in run if isinstance(one, Finding)))
+    items = [*judge_inspection(case.record), *run, *judge_links(case), *judge_cooling(case, shown)]
     findings = [*facts, *steps, *(one for one in items if isinstance(one, Finding))]
     diagnoses = [*told, *(one for one in items if isinstance(one, Diagnosed)), *diagnose_wrong(case, findings)]
     diagnoses += _of_identity(findings) + _of_coverage(findings)
@@ -94,24 +110,40 @@ def _of_coverage(findings: Iterable[Finding]) -> list[Diagnosed]:
 
 
 def _each_once(diagnoses: Iterable[Diagnosed]) -> tuple[Diagnosed, ...]:
-    """The first of each code, without those that another explains."""
+    """One of each code with every place that was named, without those that another explains."""
     first: dict[str, Diagnosed] = {}
     for one in diagnoses:
-        first.setdefault(one.code, one)
+        known = first.get(one.code)
+        first[one.code] = one if known is None else _merged(known, one)
     return tuple(one for code, one in first.items() if not any(other in first for other in EXPLAINED_BY.get(code, ())))
 
 
+def _merged(known: Diagnosed, other: Diagnosed) -> Diagnosed:
+    places = [known.where] if known.where else []
+    if other.where and other.where not in known.where:
+        places.append(other.where)
+    return structs.replace(known, where=", ".join(places), advisory=known.advisory and other.advisory)
+
+
 def _excused(findings: Iterable[Finding], diagnoses: Sequence[Diagnosed]) -> Iterable[Finding]:
-    """Findings that the station is to blame for lose nothing of what they say, but not the card's certificate."""
+    """What the station is to blame for loses nothing of what it says; it hides the card's answer instead."""
     codes = {one.code for one in diagnoses}
-    warm = codes & {"station.inlet", "station.airflow"}
     for one in findings:
-        if one.measure == "coverage" and one.outcome is Outcome.FAIL and "identity.memory" not in codes:
-            yield structs.replace(one, subject="station", hides=True)
-        elif warm and one.measure == "thermal_throttle" and one.outcome is Outcome.FAIL:
-            yield structs.replace(one, subject="station")
-        else:
-            yield one
+        hidden = one.outcome is Outcome.FAIL and not one.advisory and _station_hides(one, codes)
+        yield structs.replace(one, subject="station", hides=True) if hidden else one
+
+
+def _station_hides(finding: Finding, codes: Container[str]) -> bool:
+    """Whether a failed finding says nothing about the card, because of what is known of its station."""
+    split = any(code in codes for code in SPLIT)
+    disturbed = any(code in codes for code in DISTURBED)
+    if finding.measure == "coverage":
+        return "identity.memory" not in codes
+    if finding.measure in HEAT:
+        return disturbed or "station.inlet" in codes or "station.airflow" in codes
+    if finding.measure.endswith("_per_clock"):
+        return disturbed
+    return split and (_of_silicon(finding) or finding.measure in {"memory_mib", "cuda_cores", "name"})
 
 
 # The verdict
@@ -132,6 +164,7 @@ def _verdict(
     case: Case, findings: tuple[Finding, ...], diagnoses: tuple[Diagnosed, ...], record_sha256: str
 ) -> Verdict:
     ranks = rank(case)
+    findings += _unbacked(findings, diagnoses)
     award = _award(case, findings, diagnoses, ranks)
     return Verdict(
         outcome=award.outcome,
@@ -149,6 +182,26 @@ def _verdict(
         policy=case.policy.source,
         baseline=_source(case.baseline),
         record_sha256=record_sha256,
+    )
+
+
+def _unbacked(findings: Sequence[Finding], diagnoses: Iterable[Diagnosed]) -> tuple[Finding, ...]:
+    """The last net: a diagnosis against the card that no finding holds against it leaves the run incomplete."""
+    against = [one for one in diagnoses if one.subject == "card" and not one.advisory]
+    if not against or _failed(findings) or _hidden(findings):
+        return ()
+    return (
+        Finding(
+            probe="verdict",
+            measure=against[0].code,
+            outcome=Outcome.ERROR,
+            value=None,
+            unit="",
+            limit="",
+            reason=f"{against[0].code} was diagnosed, and no finding holds it against the card.",
+            authority=OWN,
+            blocker=True,
+        ),
     )
 
 
@@ -235,7 +288,7 @@ def _not_tested(case: Case, findings: Iterable[Finding]) -> tuple[NotTested, ...
     unknown = [one for one in findings if one.outcome in _UNKNOWN]
     skipped = {one.probe if one.measure == STEP else f"{one.probe}.{one.measure}": one.reason for one in unknown}
     own = [NotTested(what, why) for what, why in skipped.items()]
-    if not case.record.inspection:
+    if all(one.state == "not_inspected" for one in case.record.inspection):
         own.append(NotTested("the card by eye", "not inspected: nobody filled in the checklist"))
     if isinstance(case.record.processes, Absent):
         own.append(NotTested("other processes on the card", str(case.record.processes)))
@@ -252,7 +305,7 @@ def _sentence(
     date = case.record.ended_at[:10]
     match award.outcome:
         case VerdictOutcome.CERTIFIED:
-            title = ranks[award.place].gates.title + ("" if case.record.settings.ecc is True else ", no ECC")
+            title = ranks[award.place].gates.title + _ecc(case.record.settings.ecc)
             policy = case.policy.source
             return f"Met the gates of policy {policy.name} {policy.version} for class {award.tier} ({title}) on {date}."
         case VerdictOutcome.NOT_CERTIFIED:
@@ -264,13 +317,21 @@ def _sentence(
             return _reported(case, findings, date)
 
 
+def _ecc(mode: Reading[bool]) -> str:
+    """What a class says of a card that was not protected."""
+    if isinstance(mode, Absent) and mode.absent is not Absence.NOT_SUPPORTED:
+        return ", ECC not known"
+    return "" if mode is True else ", no ECC"
+
+
 def _because(findings: Sequence[Finding], diagnoses: Sequence[Diagnosed], ranks: Sequence[Rank]) -> str:
     """The diagnosis in the table's words where one was made, else the reason of the first finding or gate."""
     subject = "card" if any(_against_card(one) for one in findings) else "station"
-    named = [one for one in diagnoses if one.subject == subject] or (list(diagnoses) if findings else [])
+    telling = [one for one in diagnoses if not one.advisory and not one.code.startswith(NEVER_HIDING)]
+    named = [one for one in telling if one.subject == subject] or telling if findings else []
     if named:
         return _uncapitalised(kind_of(named[0].code).meaning)
-    reasons = [one.reason for one in findings]
+    reasons = [f"{one.probe}, {one.measure}: {one.reason}" if one.measure != STEP else one.reason for one in findings]
     reasons += [unmet.reason for unmet in (ranks[-1].unmet if ranks else ()) if unmet.outcome is Outcome.FAIL]
     return _uncapitalised(reasons[0])
 

@@ -102,18 +102,16 @@ def _damaged(step: StepRecord) -> Iterator[_Item]:
     """PCIe checks its packets, so data that differs was damaged in a chip: that is against the card."""
     wrong = step.number("wrong_words")
     if wrong:
-        evidence = f"{wrong:.0f} words arrived other than they were sent"
-        yield structs.replace(diagnosed("link.pcie_errors", evidence, "likely"), subject="card")
+        yield diagnosed("link.pcie_data", f"{wrong:.0f} words arrived other than they were sent", "likely")
 
 
 def _nvlinks(case: Case) -> Iterator[_Item]:
     """Links that are down cost the tiers that ask for them, and nothing else."""
     links = case.model.links.nvlinks if case.model else 0
-    up = case.last_counters().nvlinks_up
+    up = case.counters().nvlinks_up
     if not links or isinstance(up, Absent) or case.model is None:
         return
-    wired = "SXM" in case.model.form_factor or up > 0
-    if wired and up < links:
+    if 0 < up < links:
         reason = f"{up} of {links} NVLinks are up."
         yield Finding(
             probe="nvlink", measure="links_up", outcome=Outcome.FAIL, value=up, unit=Unit.COUNT.value,

@@ -25,7 +25,7 @@ class Rule(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     at_least: float | None = None
     equals: str | None = None
     gate: Literal["coverage"] | None = None
-    model: Literal["sm_count", "bus_bits"] | None = None
+    model: Literal["sm_count", "bus_bits", "memory"] | None = None
     part: Part | None = None
     proof: bool = False
     needed: bool = True

@@ -4,6 +4,7 @@ Nothing unread, unset, skipped, of another unit or not a number ever ends as a p
 """
 
 import math
+from collections import Counter
 from collections.abc import Iterator
 
 from gpucert.baselines import defaults
@@ -29,6 +30,11 @@ _WHY_ABSENT = {
     Absence.ABSURD: "the value cannot be",
     Absence.UNKNOWN: "there is no value",
 }
+_NEVER_NEGATIVE = set(Unit) - {Unit.CELSIUS, Unit.PERCENT}
+LEAST_OF_NOMINAL = 0.9
+"""Of the nominal memory, that programs see: the driver keeps up to 3 %, ECC on GDDR another sixteenth."""
+BELIEVED_ABOVE_CEILING = 1.05
+"""Clocks are read with some lag: a rate this much above the specification is still believed."""
 _MEASURED_WRONGLY = {Absence.LOST, Absence.RESET_REQUIRED, Absence.ABSURD}
 
 
@@ -40,12 +46,24 @@ def judge_steps(case: Case) -> Iterator[Finding]:
             reason="The plan has no steps, so nothing was tested.", authority=OWN,
         )  # fmt: skip
     for step in case.record.steps:
+        yield from _misfits(case, step)
         yield from _step(case, step)
+
+
+def _misfits(case: Case, step: StepRecord) -> Iterator[Finding]:
+    """A step that shares its index, or that repeats what is no earlier step of its probe, proves nothing."""
+    steps = case.record.steps
+    if sum(one.index == step.index for one in steps) > 1:
+        yield _about(step, Outcome.ERROR, f"Several steps have the index {step.index}.", needed=True)
+    if step.repeat_of is not None:
+        first = next((one for one in steps if one.index == step.repeat_of and one.index < step.index), None)
+        if first is None or first.repeat_of is not None or first.probe != step.probe:
+            yield _about(step, Outcome.ERROR, "It repeats what is no earlier step of this probe.", needed=True)
 
 
 def _step(case: Case, step: StepRecord) -> Iterator[Finding]:
     needed = case.needs(step)
-    if step.status is not StepStatus.RAN:
+    if step.status is not StepStatus.RAN or step.death is not None:
         yield _ended(step, needed=needed)
         yield from (one for one in _measures(case, step, needed=False) if one.outcome is Outcome.FAIL)
     elif not step.declared:
@@ -91,10 +109,27 @@ def _tells_wrong(measurement: Measurement) -> bool:
 
 
 def _measures(case: Case, step: StepRecord, *, needed: bool) -> Iterator[Finding]:
+    yield from _undeclared(step, needed=needed)
     for declared in step.declared:
         finding = _measure(case, step, declared, needed=needed)
         if finding is not None:
             yield finding
+
+
+def _undeclared(step: StepRecord, *, needed: bool) -> Iterator[Finding]:
+    """What the probe must measure and did not promise, and what it measured twice or without a promise."""
+    declared = {one.name for one in step.declared}
+    measured = Counter(one.name for one in step.measurements)
+    asked = {name for name, rule in rules.shipped().items() if rule.needed} | set(defaults.shipped().measures)
+    for name in sorted(asked):
+        probe, _, measure = name.partition(".")
+        if probe == step.probe and measure not in declared and step.status is StepStatus.RAN:
+            missing = Declared(measure, Unit.COUNT)
+            yield _of(step, missing, Outcome.ERROR, "The probe did not promise this measure.", needed=needed)
+    for name, times in measured.items():
+        if times > 1 or name not in declared:
+            odd = Declared(name, Unit.COUNT)
+            yield _of(step, odd, Outcome.ERROR, "Measured twice, or without a promise.", needed=needed)
 
 
 def _measure(case: Case, step: StepRecord, declared: Declared, *, needed: bool) -> Finding | None:
@@ -112,6 +147,12 @@ def _measure(case: Case, step: StepRecord, declared: Declared, *, needed: bool) 
         return _absent(case, step, declared, measurement.value, rule, needed=needed)
     if not math.isfinite(measurement.value):
         return _of(step, declared, Outcome.ERROR, "The value is not a number.", needed=needed)
+    if measurement.value < 0 and declared.unit in _NEVER_NEGATIVE:
+        reason = f"{_shown(measurement.value, declared.unit)} cannot be."
+        return _of(step, declared, Outcome.ERROR, reason, needed=needed, value=measurement.value)
+    if declared.name == "coverage" and measurement.value > 100:
+        reason = f"{_shown(measurement.value, declared.unit)} of the memory cannot be covered."
+        return _of(step, declared, Outcome.ERROR, reason, needed=needed, value=measurement.value)
     if rule is not None:
         return None if rule.told else _ruled(case, step, measurement, rule, needed=needed and rule.needed)
     return _beside_baseline(case, step, measurement, needed=needed)
@@ -193,6 +234,10 @@ def _bound(case: Case, step: StepRecord, rule: Rule) -> tuple[str, float, str] |
         return None if other is None else ("=", other, OWN)
     if case.model is None:
         return None
+    if rule.model == "memory":
+        window = case.record.card.window_mib
+        nominal = case.model.memory.size_gib * 1024 if window is None else window
+        return "≥", LEAST_OF_NOMINAL * nominal, "gpucert catalogue"
     number = case.model.sm_count if rule.model == "sm_count" else case.model.memory.bus_bits
     return "=", number, "gpucert catalogue"
 
@@ -239,7 +284,8 @@ def pooled(case: Case, step: StepRecord, measurement: Measurement) -> Measuremen
     from msgspec import structs
 
     again = [one for one in case.record.steps if one.repeat_of == step.index and one.status is StepStatus.RAN]
-    same = [measurement, *(m for one in again for m in one.measurements if m.name == measurement.name)]
+    repeated = (m for one in again if one.probe == step.probe for m in one.measurements if m.name == measurement.name)
+    same = [measurement, *(one for one in repeated if one.unit is measurement.unit)]
     known = [one for one in same if not isinstance(one.value, Absent) and math.isfinite(one.value)]
     if len(known) < 2 or any(one.u is None for one in known):
         return measurement
@@ -258,6 +304,9 @@ def against_limit(step: StepRecord, limit: Limit, measurement: Measurement, *, n
     text = f"{sign} {show(limit.limit, limit.unit)}"
     if u is None:
         reason = "Measured without an uncertainty, so nothing can be decided."
+        return _of(step, declared, Outcome.ERROR, reason, needed=needed, value=value, limit=text)
+    if limit.ceiling is not None and value > limit.ceiling * BELIEVED_ABOVE_CEILING:
+        reason = f"{show(value, limit.unit)} is more than the silicon can ({show(limit.ceiling, limit.unit)})."
         return _of(step, declared, Outcome.ERROR, reason, needed=needed, value=value, limit=text)
     outcome = decision.against(limit, float(value), u)
     off = 100 * (float(value) / limit.centre - 1)

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from gpucert.outcome import Outcome
+from gpucert.reading import Absent
 from gpucert.record import Mismatch, StepRecord
 from gpucert.verdict.case import Case
 from gpucert.verdict.facts import diagnosed
@@ -68,8 +69,10 @@ def _alias(aliases: list[Mismatch], wrong: int, expected: int) -> Diagnosed:
 
 def _behind_ecc(case: Case, step: StepRecord) -> bool:
     """With ECC on, damage in the cells moves a counter; damage that moves none happened behind it."""
-    moved = case.growth(step, "ecc_corrected_volatile") or case.growth(step, "ecc_uncorrected_volatile")
-    return case.record.settings.ecc is True and not moved
+    names = ("ecc_corrected_volatile", "ecc_uncorrected_volatile")
+    read = all(not isinstance(getattr(one, name), Absent) for one in (step.before, step.after) for name in names)
+    moved = any(case.growth(step, name) for name in names)
+    return case.record.settings.ecc is True and read and not moved
 
 
 def _found(wrong: int, located: list[Mismatch]) -> str:

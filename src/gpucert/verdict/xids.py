@@ -24,6 +24,10 @@ MAX_QUOTE = 160
 """Characters of a log line that evidence repeats."""
 
 
+LONGEST_CODE = 6
+"""Digits of an Xid's number; those in use have three."""
+
+
 class Logged(Struct, frozen=True, kw_only=True):
     """One Xid code as often as it was logged."""
 
@@ -44,11 +48,16 @@ class Logged(Struct, frozen=True, kw_only=True):
         return self.row.in_run if in_run else self.row.in_history
 
 
+def is_code(text: str) -> bool:
+    """Whether this is the number of an Xid."""
+    return text.isascii() and text.isdecimal() and len(text) <= LONGEST_CODE
+
+
 def logged(events: Iterable[Event]) -> Iterator[Logged]:
     """Every Xid among these events, by code."""
     lines: dict[int, list[str]] = {}
     for event in events:
-        if event.kind == "xid" and event.code.isdecimal():
+        if event.kind == "xid" and is_code(event.code):
             lines.setdefault(int(event.code), []).append(event.text)
     for code, texts in sorted(lines.items()):
         yield Logged(

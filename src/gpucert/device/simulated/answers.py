@@ -222,9 +222,10 @@ def _nvlinks_up(scenario: Scenario, model: Model) -> Reading[int]:
     return model.links.nvlinks - len(down) if wired else 0
 
 
-def processes(scenario: Scenario) -> tuple[Process, ...]:
-    """Foreign processes."""
-    return tuple(Process(_OTHER_PID + index, fault.mib) for index, fault in enumerate(scenario.of(OtherProcess)))
+def processes(scenario: Scenario, silicon: Silicon) -> tuple[Process, ...]:
+    """Foreign processes; what they hold of the window stands for as large a share of the card."""
+    held = (round(fault.mib * silicon.window_scale) for fault in scenario.of(OtherProcess))
+    return tuple(Process(_OTHER_PID + index, mib) for index, mib in enumerate(held))
 
 
 def sample(scenario: Scenario, silicon: Silicon, state: State, at_s: float) -> Sample:

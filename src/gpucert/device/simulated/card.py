@@ -78,7 +78,7 @@ class VirtualCard:
 
     def processes(self) -> Reading[tuple[Process, ...]]:
         """Other processes on the card."""
-        return answers.LOST if self._state.lost else answers.processes(self._scenario)
+        return answers.LOST if self._state.lost else answers.processes(self._scenario, self._silicon)
 
     def sample(self, at_s: float) -> Sample:
         """One row of telemetry now, stamped with the caller's clock."""
