@@ -237,10 +237,10 @@ def test_the_guard_does_not_load_a_card_without_a_thermometer() -> None:
     blind = Absent(Absence.UNKNOWN)
     assert look(guard, *[blind] * 16, 40.0, *[blind] * 16) == [Abort.NONE] * 33
     guard.reset()
-    assert look(guard, *[blind] * 17) == [*[Abort.NONE] * 16, Abort.LIMIT]
+    assert look(guard, *[blind] * 17) == [*[Abort.NONE] * 16, Abort.BLIND]
     guard.reset()
     slow = look(guard, blind, blind, blind, every_s=1.0)
-    assert slow == [Abort.NONE, Abort.NONE, Abort.LIMIT], "two seconds are two seconds, however slow the driver is"
+    assert slow == [Abort.NONE, Abort.NONE, Abort.BLIND], "two seconds are two seconds, however slow the driver is"
 
 
 # children

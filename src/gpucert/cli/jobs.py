@@ -119,9 +119,7 @@ def judged_before(folder: CardFolder, policy: Policy) -> Judged:
     if verdict.record_sha256 != judged.record_sha256:
         raise ProblemError(f"{folder.record}: was changed after it was judged; {again}")
     if verdict.policy != judged.verdict.policy:
-        raise ProblemError(
-            f"{folder.verdict}: was judged by policy {verdict.policy.name!r}; name its file with --policy"
-        )
+        raise ProblemError(f"{folder.verdict}: judged by policy {verdict.policy.name!r}; name its file with --policy")
     if verdict != judged.verdict:
         raise ProblemError(f"{folder.verdict}: is not what today's limits make of the record; {again}")
     return judged
