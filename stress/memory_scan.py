@@ -14,7 +14,6 @@ from gpucert.stress.backend import WORD_BYTES, Backend, Pattern, PatternKind, Re
 
 HEADROOM_BYTES = 64 << 20
 """Left free on a card of real size, for the driver and for the flush."""
-HEADROOM_SHARE = 0.001
 DIAGNOSED = 64
 """How many wrong words of a pass are looked into one by one."""
 STOP_SHARE = 0.001
@@ -103,7 +102,7 @@ def scan(
 ) -> Scan:
     """Scan all free memory. Raises OutOfMemoryError, and whatever the card raises when it fails."""
     free = backend.properties().free_bytes
-    regions = backend.reserve(max(int(free * HEADROOM_SHARE), HEADROOM_BYTES if free > 64 * HEADROOM_BYTES else 0))
+    regions = backend.reserve(HEADROOM_BYTES if free > 64 * HEADROOM_BYTES else 0)
     try:
         done = Scan(report, total_bytes=backend.properties().total_bytes)
         done.tested_bytes = sum(region.words for region in regions) * WORD_BYTES

@@ -19,7 +19,7 @@ from click.testing import CliRunner
 
 from gpucert.baselines.baseline import for_model
 from gpucert.catalogue import shelf
-from gpucert.cli import COMMANDS, INTERRUPTED, main
+from gpucert.cli import COMMANDS, INCOMPLETE, INTERRUPTED, main
 from gpucert.cli.console import printable
 from gpucert.outcome import ExitCode
 from tests.fakes import run_probe
@@ -97,6 +97,8 @@ BAD = {
     "negative seed": ("certify", "--simulate", "healthy-a10", "--seed", "-1"),
     "unwritable out": ("certify", "--simulate", "healthy-a10", "--out", "/proc/nowhere"),
     "nothing to resume": ("certify", "--resume", "/tmp"),
+    "empty scenario": ("certify", "--simulate", ""),
+    "junit nowhere": ("certify", "--simulate", "healthy-a10", "--junit", "nowhere/junit.xml"),
     "gpu and simulate": ("certify", "--simulate", "healthy-a10", "--gpu", "0"),
     "record that is none": ("judge", "/etc"),
     "issue without record": ("issue", "/etc"),
@@ -298,8 +300,82 @@ def test_ctrl_c_outside_of_a_run_is_130_and_one_line() -> None:
     assert (child.returncode, told.strip()) == (130, "gpucert: interrupted")
 
 
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_a_locale_without_the_symbols_ends_no_command(ledger: Path, encoding: str) -> None:
+    folder = str(ledger / "run" / "simulated-alias")
+    done = gpucert("judge", folder, XDG_DATA_HOME=str(ledger), PYTHONIOENCODING=encoding)
+    assert (done.returncode, done.stderr) == (20, "")
+    assert "NOT CERTIFIED" in done.stdout
+
+
+def test_a_full_disk_behind_standard_output_is_one_line() -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "gpucert", "explain"], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert (done.returncode, done.stderr.strip()) == (30, "gpucert: No space left on device")
+
+
+def test_standard_input_that_is_closed_is_named() -> None:
+    done = subprocess.run(
+        ["sh", "-c", f"{sys.executable} -m gpucert inspect - <&-"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, len(done.stderr.strip().splitlines())) == (2, 1)
+    assert "standard input" in done.stderr
+
+
+POLICY = """name = "mine"
+version = 1
+[global]
+coverage_percent = 97.0
+ecc_corrected_per_hour = 60.0
+inlet_c = 30.0
+probes = ["memory_scan"]
+[[tier]]
+letter = "D"
+title = "mine"
+within = 0.1
+measures = ["memory_bandwidth.read_per_clock"]
+"""
+
+
+def interrupted(tmp_path: Path, *options: str) -> Path:
+    """A standard run that was ended by Ctrl-C under load; the card's folder."""
+    child = subprocess.Popen(
+        [sys.executable, "-m", "gpucert", "certify", "--simulate", "healthy-a10", "--out", tmp_path / "run", *options],
+        env=os.environ | {"XDG_DATA_HOME": str(tmp_path)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    journal = tmp_path / "run" / "simulated-healthy-a10" / "journal.jsonl"
+    while not (journal.exists() and b'"memory_scan"' in journal.read_bytes().partition(b"\n")[2]):
+        time.sleep(0.02)
+    child.send_signal(signal.SIGINT)
+    child.communicate(timeout=30)
+    assert child.returncode == 130
+    return journal.parent
+
+
+def test_a_run_that_goes_on_is_judged_by_the_policy_that_it_was_begun_with(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(POLICY)
+    junit = tmp_path / "junit.xml"
+    folder = interrupted(tmp_path, "--policy", str(tmp_path / "mine.toml"), "--junit", str(junit))
+    assert 'errors="1"' in junit.read_text(), "an interrupted run is no empty success"
+    (tmp_path / "mine.toml").unlink()
+    done = gpucert("certify", "--resume", str(folder), "--json", XDG_DATA_HOME=str(tmp_path))
+    (card,) = json.loads(done.stdout)["cards"]
+    assert (card["outcome"], card["tier"], done.returncode) == ("certified", "custom", 0)
+    again = gpucert("judge", str(folder), "--json", XDG_DATA_HOME=str(tmp_path))
+    assert json.loads(again.stdout)["cards"][0]["tier"] == "custom"
+
+
+@pytest.mark.parametrize("option", [("--seed", "4"), ("--plan", "standard"), ("--simulate", "alias"), ("--all",)])
+def test_what_a_resumed_run_would_ignore_is_refused(ledger: Path, option: tuple[str, ...]) -> None:
+    done = gpucert("certify", "--resume", str(ledger / "run"), *option, XDG_DATA_HOME=str(ledger))
+    assert done.returncode == 2
+    assert f"leave {option[0]} out" in done.stderr
+
+
 def test_the_door_and_the_table_of_exit_codes_agree() -> None:
-    assert INTERRUPTED == ExitCode.INTERRUPTED
+    assert (INCOMPLETE, INTERRUPTED) == (ExitCode.INCOMPLETE, ExitCode.INTERRUPTED)
 
 
 # Repeats

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from gpucert.device.simulated.scenario import parse
 from gpucert.stress import memory_scan
 from gpucert.stress.backend import Backend, Pattern, Region, Sweep
 from gpucert.stress.host import HostBackend
@@ -25,6 +26,12 @@ def test_a_healthy_card_is_covered_and_clean(profile: memory_scan.Profile) -> No
     assert done.coverage_percent > 97
     assert done.planted == done.found > 60
     assert done.error_bound == 3 / (done.words_compared * 64)
+
+
+def test_the_very_last_word_that_can_be_had_is_scanned() -> None:
+    last = parse(HEALTHY, "test").tested_bytes - 8
+    done = scanned(faulty(f'kind = "stuck_bit"\noffset = {last}\nbit = 3\nvalue = 1'))
+    assert {one.word * 8 for one in done.located} == {last}
 
 
 @pytest.mark.parametrize(

@@ -106,7 +106,7 @@ _TABLE = (
     ),
     Kind(
         "compute.sm",
-        "One streaming multiprocessor computes wrong answers.",
+        "A streaming multiprocessor computes wrong answers where others are right.",
         "Known-answer kernels or exact matrix products differ from the reference on the same SM repeatedly.",
         "Not for any computation. Grade for parts.",
     ),
@@ -348,7 +348,7 @@ def kind_of(code: str) -> Kind:
     if code in TABLE:
         return TABLE[code]
     family, _, rest = code.partition(".")
-    if family == "xid" and rest.isdigit():
+    if family == "xid" and (rest.isdigit() or rest == "N"):
         return Kind(
             code,
             f"The driver logged Xid {rest} for this card.",

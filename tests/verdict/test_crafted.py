@@ -6,7 +6,7 @@ from msgspec import structs
 from gpucert import record as records
 from gpucert.outcome import Outcome, StepStatus, VerdictOutcome
 from gpucert.reading import Absence, Absent
-from gpucert.record import Death, Declared, Event, Inspection, Measurement, Process, Record, StepRecord
+from gpucert.record import Death, Declared, Event, Inspection, Measurement, Mismatch, Process, Record, StepRecord
 from gpucert.units import Unit
 from tests.verdict.judging import changed, codes, judged, with_value, without
 
@@ -213,6 +213,23 @@ def test_every_wrong_sm_is_named(healthy: Record) -> None:
     again = structs.replace(first, index=11, measurements=other)
     (sm,) = (one for one in judged(with_steps(answers, again)).diagnoses if one.code == "compute.sm")
     assert sm.where == "SM 3 (fp32), SM 77 (fp64)"
+
+
+def test_a_unit_that_is_wrong_everywhere_hides_no_other(healthy: Record) -> None:
+    answers = with_value(healthy, "sm_answers", "int32_wrong", value=108)
+    answers = with_value(answers, "sm_answers", "fp32_wrong", value=1)
+    answers = with_value(answers, "sm_answers", "sms_wrong", value=108, where="SM 0 (int32), SM 1 (int32)")
+    told = {one.code: one.where for one in judged(answers).diagnoses}
+    assert told == {"compute.repeatable": "int32", "compute.sm": "fp32"}
+
+
+def test_an_alias_hides_no_bad_cell(healthy: Record) -> None:
+    off = structs.replace(healthy, settings=structs.replace(healthy.settings, ecc=Absent(Absence.NOT_SUPPORTED)))
+    wrong = with_value(off, "memory_scan", "wrong_words", value=9)
+    alias = Mismatch(phase="own", offset=8, expected="00", actual="01", flips=1, kind="alias", owner=800)
+    cell = Mismatch(phase="random", offset=9000, expected="00", actual="08", flips=1, kind="hard")
+    both = changed(wrong, SCAN, lambda step: structs.replace(step, mismatches=(alias, cell)))
+    assert {"memory.alias", "memory.hard"} <= codes(judged(both))
 
 
 def test_counters_that_were_not_read_did_not_stand_still(healthy: Record) -> None:

@@ -101,13 +101,21 @@ def two(counters: Counters) -> Counters:
 
 
 @pytest.mark.parametrize(("measure", "value", "code"), [
-    ("width", 8, "link.pcie_width"), ("generation", 3, "link.pcie_gen"), ("replays", 4000, "link.pcie_errors"),
+    ("width", 8, "link.pcie_width"), ("generation", 3, "link.pcie_gen"),
     ("to_card", 6.0, "link.pcie_bandwidth"), ("to_host", 6.0, "link.pcie_bandwidth"),
 ])  # fmt: skip
 def test_a_bad_slot_costs_the_card_no_tier(healthy: Record, measure: str, value: float, code: str) -> None:
     verdict = judged(with_value(healthy, "pcie_link", measure, value=value))
     assert (verdict.outcome, verdict.tier, codes(verdict)) == (CERTIFIED, "D", {code})
     assert {one.subject for one in verdict.diagnoses} == {"station"}
+
+
+@pytest.mark.parametrize(("more", "found"), [(1, set()), (4000, {"link.pcie_errors"})])
+def test_replays_are_judged_over_the_whole_run(healthy: Record, more: int, found: set[str]) -> None:
+    before = healthy.steps[0].before.pcie_replays
+    assert isinstance(before, int)
+    verdict = judged(counting(healthy, pcie_replays=before + more))
+    assert (verdict.outcome, codes(verdict)) == (CERTIFIED, found)
 
 
 def test_data_that_arrives_damaged_is_against_the_card(healthy: Record) -> None:
@@ -138,7 +146,7 @@ def with_a_fan(healthy: Record, monkeypatch: pytest.MonkeyPatch) -> Record:
     fanned = structs.replace(model, thermal=structs.replace(model.thermal, cooling="own_fan"))
     match = jobs.match(healthy.card)
     monkeypatch.setattr(jobs, "match", lambda _card: structs.replace(match, model=fanned))
-    return healthy
+    return structs.replace(healthy, inlet_c=24.0)
 
 
 def slowed(record: Record, percent: float) -> Record:
@@ -149,6 +157,18 @@ def test_a_card_that_heat_holds_back_fails_by_that_fact(with_a_fan: Record) -> N
     verdict = judged(slowed(with_a_fan, 60.0))
     assert (verdict.outcome, codes(verdict)) == (NOT_CERTIFIED, {"thermal.throttle"})
     assert judged(slowed(with_a_fan, 9.0)).outcome is CERTIFIED
+
+
+def test_where_nobody_knows_the_air_the_card_is_not_blamed(with_a_fan: Record) -> None:
+    verdict = judged(slowed(structs.replace(with_a_fan, inlet_c=None), 60.0))
+    assert (verdict.outcome, codes(verdict)) == (INCOMPLETE, {"station.inlet"})
+    assert "--inlet-c" in verdict.diagnoses[0].evidence
+
+
+def test_a_lowered_power_limit_hides_how_the_card_does_at_full_power(with_a_fan: Record) -> None:
+    capped = structs.replace(with_a_fan, settings=structs.replace(with_a_fan.settings, power_limit_w=200.0))
+    verdict = judged(capped)
+    assert (verdict.outcome, codes(verdict)) == (INCOMPLETE, {"power.limit"})
 
 
 def test_in_warm_air_nobody_knows_what_the_card_would_do(with_a_fan: Record) -> None:

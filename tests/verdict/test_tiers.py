@@ -194,6 +194,11 @@ def test_a_policy_of_ones_own_is_called_custom() -> None:
     ("97.0", "0.0", "coverage_percent"), ("97.0", "101.0", "coverage_percent"), ("0.1", "1.5", "within"),
     ("0.1", "-0.1", "within"), ('["memory_scan"]', "[]", "probes"),
     ('["memory_bandwidth.read_per_clock"]', "[]", "measures"), ('"D"', '"Z"', "tier"), ("inlet_c", "inlet_f", "inlet"),
+    ("30.0", "-300.0", "inlet_c"), ("60.0", "-1.0", "ecc_corrected_per_hour"),
+    ('["memory_scan"]', '["memory_scam"]', "memory_scam"),
+    ("memory_bandwidth.read_per_clock", "zz", "zz"), ("within = 0.1", "within = 0.1\nmemory_gib = -1", "memory_gib"),
+    ("within = 0.1", 'within = 0.1\ndtypes = ["fp7"]', "fp7"), ('title = "mine"', 'title = ""', "title"),
+    ("version = 3", "version = -5", "version"),
     ('name = "mine"', 'name = "mine"\nunknown = 1', "unknown"), ("[global]", "[global", "mine.toml"),
 ])  # fmt: skip
 def test_a_mistake_in_a_policy_is_named_by_file_and_field(old: str, new: str, told: str) -> None:

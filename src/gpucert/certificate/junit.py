@@ -18,11 +18,18 @@ _CHILD = {
 _VERDICT_CHILD = {VerdictOutcome.NOT_CERTIFIED: "failure", VerdictOutcome.INCOMPLETE: "error"}
 
 
-def junit(cards: Sequence[tuple[Record, Verdict]]) -> str:
-    """The document, with one suite for each card; its first case is the verdict itself."""
+def junit(cards: Sequence[tuple[Record, Verdict]], unjudged: Sequence[str] = ()) -> str:
+    """The document, with one suite for each card; its first case is the verdict itself.
+
+    `unjudged` names cards that were not run to their end: each is a suite with one error, never an empty success.
+    """
     root = ET.Element("testsuites", name="gpucert")
     for record, verdict in cards:
         root.append(_suite(record, verdict))
+    for card in unjudged:
+        suite = ET.SubElement(root, "testsuite", name=_text(card), tests="1", failures="0", errors="1", skipped="0")
+        case = ET.SubElement(suite, "testcase", classname="verdict", name=VerdictOutcome.INCOMPLETE.value)
+        ET.SubElement(case, "error", message="the run did not come to its end, so nothing is said about the card")
     ET.indent(root)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
 

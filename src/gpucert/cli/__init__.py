@@ -1,6 +1,10 @@
 """The door: one file per command, imported only when that command runs, so that `gpucert --help` stays quick."""
 
+import contextlib
+import errno
 import importlib
+import io
+import sys
 
 import click
 
@@ -21,8 +25,8 @@ COMMANDS = {
 """Every command with its one line of help; `tests/test_cli.py` compares them with the commands themselves."""
 
 
-INTERRUPTED = 130
-"""`outcome.ExitCode.INTERRUPTED`; a test holds them together, because the door imports nothing by itself."""
+INCOMPLETE, INTERRUPTED = 30, 130
+"""As in `outcome.ExitCode`; a test holds them together, because the door imports nothing by itself."""
 
 
 class _Door(click.Group):
@@ -39,11 +43,20 @@ class _Door(click.Group):
         return command
 
     def invoke(self, ctx: click.Context) -> object:
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="replace")  # a locale without ✔ must not end a run
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
             click.echo("gpucert: interrupted", err=True)
             ctx.exit(INTERRUPTED)
+        except OSError as error:
+            if error.errno == errno.EPIPE:
+                raise  # click knows what a closed pipe means
+            with contextlib.suppress(OSError):
+                click.echo(f"gpucert: {error.strerror or error}", err=True)
+            ctx.exit(INCOMPLETE)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from gpucert.cli.console import ProblemError
 from gpucert.cli.targets import Wanted, target_options
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
     from gpucert.cli.jobs import Judged
     from gpucert.cli.measuring import Job
     from gpucert.store.ledger import Ledger
-    from gpucert.verdict.policy import Policy
 
 
 @click.command(short_help="Test a card, judge it and write its certificate: the main job.")
@@ -51,19 +51,25 @@ def command(
     from gpucert.cli.measuring import new, resumed
     from gpucert.cli.summary import CardSummary, print_json
 
-    rules = jobs.load_policy(policy)
+    jobs.load_policy(policy)
+    if junit and not junit.absolute().parent.is_dir():
+        raise ProblemError(f"{junit}: there is no folder {junit.absolute().parent}; make it first")
+    if resume:
+        _refuse_more_than_resume(click.get_current_context())
     ledger = jobs.open_store(store)
     wanted = Wanted(**target)  # type: ignore[arg-type]  # click hands over exactly these options
     done: list[Judged] = []
     cards: list[CardSummary] = []
+    unjudged: list[str] = []
     for job in resumed(resume) if resume else new(wanted):
         try:
-            judged = _certify(job, rules, ledger)
+            judged = _certify(job, policy, ledger)
         except ProblemError as problem:
             if problem.exit_code == ExitCode.USAGE:
                 raise
             problem.show()
             cards.append(CardSummary.unjudged(job.folder, ExitCode(problem.exit_code)))
+            unjudged.append(cards[-1].card)
             if problem.exit_code == ExitCode.INTERRUPTED:
                 break
         else:
@@ -73,19 +79,28 @@ def command(
     if junit:
         from gpucert.certificate.junit import junit as as_junit
 
-        jobs.write(junit, as_junit([(judged.record, judged.verdict) for judged in done]).encode())
+        jobs.write(junit, as_junit([(judged.record, judged.verdict) for judged in done], unjudged).encode())
     if as_json:
         print_json(cards)
     sys.exit(worst(card.exit_code for card in cards))
 
 
-def _certify(job: "Job", rules: "Policy", ledger: "Ledger") -> "Judged":
+def _refuse_more_than_resume(ctx: click.Context) -> None:
+    """A run goes on as it was begun: what is said differently now would be ignored without a word."""
+    begun_with = ("simulate", "gpu", "every", "plan", "hours", "out", "seed", "inlet_c")
+    for option in ctx.command.params:
+        if option.name in begun_with and ctx.get_parameter_source(option.name) is ParameterSource.COMMANDLINE:
+            raise ProblemError(f"--resume goes on with the run as it was begun: leave {option.opts[0]} out")
+
+
+def _certify(job: "Job", policy: Path | None, ledger: "Ledger") -> "Judged":
     """Run one card, judge it, measure again what is undecided, and issue the page. Raises ProblemError."""
     from gpucert import record as records
     from gpucert.cli import issue, jobs
     from gpucert.run import supervisor
 
-    record = job.measure(ledger)
+    record = job.measure(ledger, policy)
+    rules = jobs.policy_of(job.folder, policy)
     judged = jobs.judge_file(job.folder.record, rules)
     while again := supervisor.repeatable(record, judged.verdict.undecided):
         record = job.measure_again(again, ledger)

@@ -42,6 +42,7 @@ def _diagnosis(diagnosis: Diagnosed) -> str:
 
     where = f" at {diagnosis.where}" if diagnosis.where else ""
     about = "" if diagnosis.subject == "card" else f" [dim]({diagnosis.subject})[/]"
+    about += " [dim](advice)[/]" if diagnosis.advisory else ""
     return (
         f"\n  [bold]{escape(diagnosis.code)}[/]{escape(printable(where))}, {diagnosis.confidence}{about}\n"
         f"  {escape(printable(diagnosis.evidence))}\n"

@@ -61,6 +61,9 @@ def read(files: tuple[Path, ...]) -> tuple[tuple["Capture", ...], tuple[str, ...
 def _standard_input() -> bytes:
     import sys
 
+    from gpucert.device.smi import UnreadableCaptureError
     from gpucert.device.text_file import MAX_BYTES
 
+    if sys.stdin is None:
+        raise UnreadableCaptureError("standard input: closed; name a file")
     return sys.stdin.buffer.read(MAX_BYTES + 1)

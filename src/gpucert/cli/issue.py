@@ -27,7 +27,7 @@ def command(folder: Path, policy: Path | None, store: Path | None) -> None:
     from gpucert.cli import jobs
 
     card = jobs.card_folder(folder)
-    judged = jobs.judged_before(card, jobs.load_policy(policy))
+    judged = jobs.judged_before(card, jobs.policy_of(card, policy))
     write_page(card, judged, jobs.note_in_ledger(jobs.open_store(store), card, judged))
     click.echo(str(card.certificate))
 

@@ -22,6 +22,8 @@ from gpucert.verdict.judge import judge
 from gpucert.verdict.policy import Policy, PolicyError
 from gpucert.verdict.verdict import SCHEMA, Verdict
 
+KEPT_POLICY = "policy.toml"
+
 
 @dataclass(frozen=True)
 class CardFolder:
@@ -84,6 +86,18 @@ def card_folder(path: Path) -> CardFolder:
     if not inside:
         raise ProblemError(f"{path}: no record.json here; name the folder of a run")
     raise ProblemError(f"{path}: holds {len(inside)} cards; name the folder of one of them")
+
+
+def policy_of(folder: CardFolder, path: Path | None) -> Policy:
+    """The policy that is asked for, else the one that the run was begun with, else the shipped. Raises ProblemError."""
+    kept = folder.path / KEPT_POLICY
+    return load_policy(path if path is not None else kept if kept.is_file() else None)
+
+
+def keep_policy(folder: CardFolder, path: Path | None) -> None:
+    """Put a policy of someone's own beside the run, so that a run that goes on is judged by it. Raises ProblemError."""
+    if path is not None:
+        write(folder.path / KEPT_POLICY, path.read_bytes())
 
 
 def load_policy(path: Path | None) -> Policy:

@@ -26,7 +26,7 @@ def command(ctx: click.Context, folder: Path, policy: Path | None, store: Path |
     from gpucert.cli.summary import CardSummary, print_json
 
     card = jobs.card_folder(folder)
-    judged = jobs.judge_file(card.record, jobs.load_policy(policy))
+    judged = jobs.judge_file(card.record, jobs.policy_of(card, policy))
     jobs.write(card.verdict, records.encode(judged.verdict))
     jobs.note_in_ledger(jobs.open_store(store), card, judged)
     if as_json:

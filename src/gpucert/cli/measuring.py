@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
@@ -44,16 +45,22 @@ class Job:
     folder: CardFolder
     start: Callable[[Progress], Record]
 
-    def measure(self, ledger: Ledger) -> Record:
-        """Run the plan. Raises ProblemError."""
-        return self._watched(self.start, ledger, again=False)
+    def measure(self, ledger: Ledger, policy: Path | None = None) -> Record:
+        """Run the plan; a policy of someone's own is kept with it from the start. Raises ProblemError."""
+        return self._watched(self.start, ledger, policy, again=False)
 
     def measure_again(self, steps: tuple[int, ...], ledger: Ledger) -> Record:
         """Repeat these steps. Raises ProblemError."""
-        return self._watched(lambda progress: supervisor.repeat(self.folder.path, steps, progress), ledger, again=True)
+        return self._watched(partial(supervisor.repeat, self.folder.path, steps), ledger, None, again=True)
 
-    def _watched(self, run: Callable[[Progress], Record], ledger: Ledger, *, again: bool) -> Record:
-        with _refusals_in_one_line(), LiveProgress(lambda: jobs.began(ledger, self.folder), again=again) as progress:
+    def _watched(
+        self, run: Callable[[Progress], Record], ledger: Ledger, policy: Path | None, *, again: bool
+    ) -> Record:
+        def began() -> None:
+            jobs.keep_policy(self.folder, policy)
+            jobs.began(ledger, self.folder)
+
+        with _refusals_in_one_line(), LiveProgress(began, again=again) as progress:
             return run(progress)
 
 

@@ -1,5 +1,6 @@
 """What a person sees while a card is tested: one line a step, and a live line with temperature and power."""
 
+import contextlib
 import time
 from collections.abc import Callable
 from types import TracebackType
@@ -101,10 +102,12 @@ class LiveProgress:
         self._say(f"[yellow]![/] {_shown(text)}")
 
     def _say(self, markup: str) -> None:
-        self._console.print(markup)
+        with contextlib.suppress(OSError):  # a full disk behind standard error must not end a run
+            self._console.print(markup)
 
     def _update(self) -> None:
         if self._live is not None:
+            # Painting happens in a thread of rich's, which fails alone.
             self._live.update(f"{self._step}  {self._words}  [dim]{self._card}[/]")
 
 

@@ -80,16 +80,16 @@ def requests(wanted: Wanted) -> "list[RunRequest | Unreachable]":
     """One request for each card. Raises ProblemError; without any card it says so in two lines, exit code 30."""
     from gpucert.run import plan
 
-    if wanted.simulate and (wanted.gpu or wanted.every):
+    if wanted.simulate is not None and (wanted.gpu is not None or wanted.every):
         raise ProblemError("--simulate stands instead of a GPU: leave out --gpu and --all")
-    if wanted.gpu and wanted.every:
+    if wanted.gpu is not None and wanted.every:
         raise ProblemError("--gpu and --all exclude each other")
     try:
         planned = plan.ready(plan.load(wanted.plan), wanted.hours)
     except plan.PlanError as error:
         raise ProblemError(str(error)) from error
     root = wanted.out or Path("gpucert-runs") / datetime.now(UTC).strftime("%Y-%m-%dT%H-%M-%SZ")
-    if wanted.simulate:
+    if wanted.simulate is not None:
         return [_virtual(wanted, wanted.simulate, planned, root)]
     return [_real(wanted, index, card, planned, root) for index, card in _cards(wanted)]
 
@@ -151,7 +151,7 @@ def _cards(wanted: Wanted) -> "list[tuple[int, Identity]]":
         ) from error
     if not present:
         raise ProblemError("the driver shows no GPU; see `gpucert devices`", ExitCode.INCOMPLETE)
-    if wanted.gpu:
+    if wanted.gpu is not None:
         return [_pick(present, one.strip()) for one in wanted.gpu.split(",")]
     if wanted.every or len(present) == 1:
         return list(enumerate(present))

@@ -78,7 +78,7 @@ def _mismatch(located: Located) -> Mismatch:
 
 PROBE = Probe(
     name="memory_scan",
-    summary="every word of memory written and compared, with proof of coverage",
+    summary="all memory that can be had written and compared, with proof of coverage",
     measures=(
         Measure("coverage", Unit.PERCENT, "share of the card's memory that was tested"),
         Measure("words_expected", Unit.COUNT, "64-bit compares that the plan asks for"),

@@ -52,9 +52,15 @@ def judge_cooling(case: Case, found: Sequence[Finding]) -> Iterator[_Item]:
     heats = [heat.of_step(step) for step in case.steps_of(heat.PROBE)]
     findings = [finding for one in heats for finding in _resistances(case, one)]
     yield from findings
-    yield from _causes(case, findings, _slowed(found))
     inlet = inlet_of(case, heats)
-    if inlet is not None and inlet.above(case.policy.gates.inlet_c):
+    hot = inlet is not None and inlet.above(case.policy.gates.inlet_c)
+    slowed = _slowed(found)
+    causes = tuple(_causes(case, findings, slowed))
+    yield from causes
+    if slowed is not None and not hot and not causes:
+        known = any(one.outcome is not Outcome.SKIPPED for one in findings)
+        yield _unexplained(case, slowed, inlet, known=known)
+    if hot and inlet is not None:
         reason = f"The air at the inlet has {inlet.celsius:.0f} °C, {inlet.how}."
         limit = f"≤ {case.policy.gates.inlet_c:g} °C"
         yield _station("inlet", inlet.celsius, Unit.CELSIUS, limit, reason)
@@ -122,22 +128,32 @@ def _slowed(found: Sequence[Finding]) -> str | None:
 
 
 def _causes(case: Case, findings: Sequence[Finding], slowed: str | None) -> Iterator[Diagnosed]:
+    """What the resistances tell: differences need no temperature of the air, so a hot room hides neither."""
     failed = {one.measure: one for one in findings if one.outcome is Outcome.FAIL}
     advisory = slowed is None and all(one.advisory for one in failed.values())
     confidence: Confidence = "possible" if advisory else "likely"
-    passive = case.model is not None and case.model.thermal.cooling == "passive"
     if "fast" in failed:
         evidence = _evidence(failed["fast"], "in the first second")
         yield diagnosed("thermal.interface", evidence, confidence, advisory=advisory)
     if "slow" in failed:
         evidence = _evidence(failed["slow"], "from the fins to the air")
-        code = "station.airflow" if passive else "thermal.airflow"
+        code = "station.airflow" if _passive(case) else "thermal.airflow"
         yield diagnosed(code, evidence, confidence, advisory=advisory)
-    if slowed is not None and not failed:
-        if passive:
-            yield diagnosed("station.airflow", f"{slowed} The card has no fan of its own.", "possible")
-        else:
-            yield diagnosed("thermal.throttle", slowed, "certain")
+
+
+def _unexplained(case: Case, slowed: str, inlet: Inlet | None, *, known: bool) -> Diagnosed:
+    """Heat held the card back, and no resistance tells why: the card's own fault only where the air is known."""
+    if _passive(case):
+        return diagnosed("station.airflow", f"{slowed} The card has no fan of its own.", "possible")
+    if inlet is not None and inlet.celsius + inlet.u_c <= case.policy.gates.inlet_c:
+        return diagnosed("thermal.throttle", slowed, "certain")
+    healthy = "its cooler is as usual" if known else "its cooler could not be measured"
+    evidence = f"{slowed} The temperature of the inlet air is not known, and {healthy}: give it with --inlet-c."
+    return diagnosed("station.inlet", evidence, "possible")
+
+
+def _passive(case: Case) -> bool:
+    return case.model is not None and case.model.thermal.cooling == "passive"
 
 
 def _evidence(finding: Finding, where: str) -> str:

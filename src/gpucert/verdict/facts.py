@@ -84,9 +84,9 @@ def _finding(
     )
 
 
-def _about_station(finding: Finding, *, hides: bool = True) -> Finding:
-    """The station's doing. Most of it hides what the card would have answered."""
-    return structs.replace(finding, subject="station", hides=hides)
+def _about_station(finding: Finding) -> Finding:
+    """The station's doing, which hides what the card would have answered."""
+    return structs.replace(finding, subject="station", hides=True)
 
 
 # Identity
@@ -161,9 +161,10 @@ def _power_limit(settings: Settings) -> Iterator[_Item]:
     if isinstance(enforced, Absent) or isinstance(default, Absent):
         return
     if enforced < default - 1:
-        reason = f"The power limit is lowered to {enforced:.0f} W; the card's default is {default:.0f} W."
+        lowered = f"The power limit is lowered to {enforced:.0f} W; the card's default is {default:.0f} W"
+        reason = f"{lowered}, so that nobody knows how it does at full power."
         found = _finding("power_limit", Outcome.FAIL, enforced, f"≥ {default:.0f} W", reason, _NVML)
-        yield _about_station(structs.replace(found, unit="W"), hides=False)
+        yield _about_station(structs.replace(found, unit="W"))
         yield diagnosed("power.limit", f"enforced {enforced:.0f} W, default {default:.0f} W")
 
 

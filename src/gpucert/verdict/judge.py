@@ -1,6 +1,6 @@
 """The judgement: a pure function from a record, its model, a baseline and a policy to a verdict."""
 
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from msgspec import structs
@@ -49,7 +49,7 @@ EXPLAINED_BY = {
 }
 """What one diagnosis makes of another: the left one is a consequence where one of the right ones was made."""
 
-NEVER_HIDING = ("link.", "power.limit")
+NEVER_HIDING = "link."
 """Diagnoses of the station that hide nothing of the card, whatever else is unknown."""
 
 _UNKNOWN = {Outcome.SKIPPED, Outcome.ERROR}
@@ -288,11 +288,19 @@ def _not_tested(case: Case, findings: Iterable[Finding]) -> tuple[NotTested, ...
     unknown = [one for one in findings if one.outcome in _UNKNOWN]
     skipped = {one.probe if one.measure == STEP else f"{one.probe}.{one.measure}": one.reason for one in unknown}
     own = [NotTested(what, why) for what, why in skipped.items()]
+    own += [NotTested("a part of the memory", part) for part in _uncovered(case)]
     if all(one.state == "not_inspected" for one in case.record.inspection):
         own.append(NotTested("the card by eye", "not inspected: nobody filled in the checklist"))
     if isinstance(case.record.processes, Absent):
         own.append(NotTested("other processes on the card", str(case.record.processes)))
     return (*own, *ALWAYS_UNTESTED)
+
+
+def _uncovered(case: Case) -> Iterator[str]:
+    """What driver, context and test keep of the memory while it is scanned."""
+    covered = [share for step in case.steps_of("memory_scan") if (share := step.number("coverage")) is not None]
+    if covered and min(covered) < 100:
+        yield f"{100 - min(covered):.1f} % of it is held by driver and test, and was not scanned"
 
 
 def _sentence(

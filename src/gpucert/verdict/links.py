@@ -29,9 +29,9 @@ def judge_links(case: Case) -> Iterator[_Item]:
     for step in case.steps_of(PROBE):
         yield from _width(case, step)
         yield from _generation(case, step)
-        yield from _replays(step)
         yield from _bandwidth(step)
         yield from _damaged(step)
+    yield from _replays(case)
     yield from _nvlinks(case)
 
 
@@ -67,15 +67,21 @@ def _generation(case: Case, step: StepRecord) -> Iterator[_Item]:
         yield diagnosed("link.pcie_gen", reason, "likely")
 
 
-def _replays(step: StepRecord) -> Iterator[_Item]:
-    replays = step.number("replays")
-    if replays is None:
+def _replays(case: Case) -> Iterator[_Item]:
+    """Over the whole run, because a probe of the link is a small part of it."""
+    steps = case.record.steps
+    changes = case.changes("pcie_replays")
+    if not changes:
         return
-    minutes = max((step.ended_s - step.began_s) / 60, 1 / 60)
-    reason = f"{replays:.0f} packets were sent again in {60 * minutes:.0f} s."
+    replays = sum(change for change in changes if change > 0)
+    minutes = max((steps[-1].ended_s - steps[0].began_s) / 60, 1 / 60)
+    reason = f"{replays} packets were sent again in {60 * minutes:.0f} s."
     outcome = Outcome.PASS if replays < 2 or replays / minutes <= REPLAYS_PER_MINUTE else Outcome.FAIL
-    found = _found(step, "replays", outcome, replays, f"≤ {REPLAYS_PER_MINUTE:g} a minute", reason)
-    yield structs.replace(found, authority="DCGM health watch: 8 PCIe replays a minute")
+    yield Finding(
+        probe=PROBE, measure="replays", outcome=outcome, value=replays, unit=Unit.COUNT.value,
+        limit=f"≤ {REPLAYS_PER_MINUTE:g} a minute", reason=reason,
+        authority="DCGM health watch: 8 PCIe replays a minute", subject="station",
+    )  # fmt: skip
     if outcome is Outcome.FAIL:
         yield diagnosed("link.pcie_errors", reason, "likely")
 

@@ -2,15 +2,19 @@
 
 import hashlib
 from importlib.resources import files
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
+from gpucert.baselines import defaults
+from gpucert.verdict import rules
 from gpucert.verdict.verdict import Source
 
 SHIPPED = "standard"
 
+Count = Annotated[int, Meta(ge=0)]
+Word = Annotated[str, Meta(min_length=1, max_length=80)]
 Spare = Literal["high", "partial", "low", "none"]
 
 
@@ -18,10 +22,10 @@ class GlobalGates(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """What every certificate asks for, whatever the tier."""
 
     coverage_percent: float
-    coverage_spared_mib: int = 0
+    coverage_spared_mib: Annotated[int, Meta(ge=0, le=4096)] = 0
     """What may stay untested in any case: driver and context keep about as much on a small card as on a large."""
-    ecc_corrected_per_hour: float
-    inlet_c: float
+    ecc_corrected_per_hour: Annotated[float, Meta(ge=0)]
+    inlet_c: Annotated[float, Meta(ge=0, le=60)]
     probes: tuple[str, ...]
     """Probes without which no certificate is given; every plan for one must run them."""
 
@@ -30,17 +34,17 @@ class TierGates(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What one tier asks for beyond the global gates. Absent fields ask for nothing."""
 
     letter: Literal["A", "B", "C", "D"]
-    title: str
-    memory_gib: int = 0
+    title: Word
+    memory_gib: Count = 0
     hbm: bool = False
     nvlink: bool = False
     tensor_cores: bool = False
     fp64_half_rate: bool = False
     ecc_on: bool = False
-    dtypes: tuple[str, ...] = ()
+    dtypes: tuple[Literal["fp64", "fp32", "tf32", "fp16", "bf16", "fp8", "int8"], ...] = ()
     within: float
     """How much worse than the baseline's centre each measure may be, as a share."""
-    reference_cards: int = 0
+    reference_cards: Count = 0
     """How many reference cards must stand behind the baseline."""
     measures: tuple[str, ...]
     every_link_up: bool = False
@@ -66,8 +70,8 @@ class Policy(Struct, frozen=True, kw_only=True):
 
 
 class _File(Struct, frozen=True, forbid_unknown_fields=True, rename={"gates": "global", "tiers": "tier"}):
-    name: str
-    version: int
+    name: Word
+    version: Annotated[int, Meta(ge=1)]
     gates: GlobalGates
     tiers: tuple[TierGates, ...]
 
@@ -100,10 +104,20 @@ def _policy(text: str, source: str, *, shipped: bool) -> Policy:
             raise PolicyError(
                 f"{source}: tier {tier.letter}: within must be a share between 0 and 1, not {tier.within}"
             )
+        unknown = [measure for measure in tier.measures if measure not in defaults.shipped().measures]
+        if unknown:
+            known = ", ".join(name for name in defaults.shipped().measures if not name.startswith("thermal."))
+            raise PolicyError(
+                f"{source}: tier {tier.letter}: measures: {unknown[0]!r} has no baseline; these have: {known}"
+            )
         if not tier.measures:
             raise PolicyError(f"{source}: tier {tier.letter}: measures must name at least one, or nothing is asked for")
-    if file.gates.coverage_spared_mib < 0:
-        raise PolicyError(f"{source}: global.coverage_spared_mib must not be negative")
+    probes = {name.partition(".")[0] for name in rules.shipped()}
+    for probe in file.gates.probes:
+        if probe not in probes:
+            raise PolicyError(
+                f"{source}: global.probes: no probe is called {probe!r}; there are {', '.join(sorted(probes))}"
+            )
     if not file.gates.probes:
         raise PolicyError(f"{source}: global.probes must name at least one, or a certificate could rest on nothing")
     if not 0 < file.gates.coverage_percent <= 100:

@@ -17,6 +17,7 @@ SOME_SMS = 8
 """At most so many wrong SMs are named; more, and the place is not known."""
 
 _KINDS = ("hard", "soft", "transient", "path")
+_UNITS = ("int32", "fp32", "fp64", "tensor", "sfu")
 _FOR_PERFORMANCE = {"gemm_sustained": "performance.compute", "memory_bandwidth": "performance.memory"}
 
 
@@ -43,7 +44,9 @@ def _memory(case: Case, step: StepRecord) -> Iterator[Diagnosed]:
     aliases = [one for one in located if one.kind == "alias"]
     if aliases:
         yield _alias(aliases, wrong, expected)
-        return
+        located = [one for one in located if one.kind != "alias"]
+        if not located:
+            return
     if _behind_ecc(case, step):
         evidence = f"{_found(wrong, located)} with ECC on, and its counters did not move"
         yield diagnosed("memory.path", evidence, "likely", _where(located))
@@ -98,19 +101,27 @@ def _where(located: list[Mismatch]) -> str:
 
 def _compute(case: Case) -> Iterator[Diagnosed]:
     """An SM by name where known answers or located outputs point to it; else what can be said."""
-    answered = [step for step in case.steps_of("sm_answers") if _count(step, "sms_wrong")]
-    alike = [step for step in answered if _count(step, "sms_wrong") >= ALIKE_ABOVE * _count(step, "sms_present")]
+    for step in case.steps_of("sm_answers"):
+        yield from _answers(step)
+    for step in case.record.steps:
+        if step.probe in ("gemm_exact", "gemm_sustained"):
+            yield from _products(step)
+
+
+def _answers(step: StepRecord) -> Iterator[Diagnosed]:
+    """Unit by unit, because a unit that is wrong everywhere must not hide another that is wrong on one SM."""
+    present = _count(step, "sms_present")
+    wrong = {name: _count(step, f"{name}_wrong") for name in _UNITS if _count(step, f"{name}_wrong")}
+    alike = [name for name, sms in wrong.items() if sms >= ALIKE_ABOVE * present]
+    single = [name for name in wrong if name not in alike]
+    places = next((one.where for one in step.measurements if one.name == "sms_wrong"), "").split(", ")
     if alike:
-        measured = next(one for one in alike[0].measurements if one.name == "sms_wrong")
-        evidence = f"{measured.value} of {_count(alike[0], 'sms_present')} SMs give the same kind of wrong answer"
-        yield diagnosed("compute.repeatable", evidence, "likely", measured.where)
-        return
-    for step in answered:
-        measured = next(one for one in step.measurements if one.name == "sms_wrong")
-        yield diagnosed("compute.sm", f"known answers were wrong in step {step.index + 1}", "certain", measured.where)
-    products = [step for step in case.record.steps if step.probe in ("gemm_exact", "gemm_sustained")]
-    for step in products:
-        yield from _products(step)
+        evidence = f"{', '.join(alike)}: all of {present} SMs give wrong answers in step {step.index + 1}"
+        yield diagnosed("compute.repeatable", evidence, "likely", ", ".join(alike))
+    if single or (not wrong and _count(step, "sms_wrong")):
+        named = [place for place in places if not any(f"({name})" in place for name in alike)]
+        evidence = f"known answers were wrong in step {step.index + 1}"
+        yield diagnosed("compute.sm", evidence, "certain", ", ".join(named) or ", ".join(single))
 
 
 def _products(step: StepRecord) -> Iterator[Diagnosed]:
