@@ -85,21 +85,18 @@ def inlet_of(case: Case, heats: Sequence[Heat]) -> Inlet | None:
 
 def _fan_turns(case: Case, one: Heat) -> bool:
     """A card whose fans stop at rest is far warmer there than its resistance under load tells."""
-    step = next(step for step in case.record.steps if step.index == one.step)
-    fan = step.traces["telemetry"].channels.get("fan_percent", ())
-    passive = case.model is not None and case.model.thermal.cooling == "passive"
-    return passive or any(isinstance(value, int | float) and value > 0 for value in fan[:20])
+    fan = one.step.traces["telemetry"].channels.get("fan_percent", ())
+    return _passive(case) or any(isinstance(value, int | float) and value > 0 for value in fan[:20])
 
 
 def _resistances(case: Case, one: Heat) -> Iterator[Finding]:
-    step = next(step for step in case.record.steps if step.index == one.step)
     for name, found in (("fast", one.fast), ("slow", one.slow), ("total", one.total)):
         limit = case.baseline.find(f"{PROBE}.{name}") if case.baseline else None
         if isinstance(found, Absent) or limit is None:
             why = found.detail if isinstance(found, Absent) else "the model is not graded"
-            yield _not_told(step, name, why)
+            yield _not_told(one.step, name, why)
         else:
-            yield _judged(step, name, found, limit)
+            yield _judged(one.step, name, found, limit)
 
 
 def _judged(step: StepRecord, name: str, found: Resistance, limit: Limit) -> Finding:

@@ -49,7 +49,7 @@ class Resistance:
 class Heat:
     """What one soak shows; a resistance that it cannot show is an absence with its reason."""
 
-    step: int
+    step: StepRecord
     fast: Resistance | Absent
     """Z(1 s): die, thermal interface, base plate."""
     slow: Resistance | Absent
@@ -84,7 +84,7 @@ class _Columns:
 
 def _nothing(step: StepRecord, why: str) -> Heat:
     absent = Absent(Absence.UNKNOWN, why)
-    return Heat(step.index, absent, absent, absent)
+    return Heat(step, absent, absent, absent)
 
 
 def _columns(trace: Trace) -> _Columns | str:
@@ -136,7 +136,7 @@ def _fitted(step: StepRecord, rows: _Columns, began: float, ended: float) -> Hea
     low = Absent(Absence.UNKNOWN, f"the first second warmed the die by {rise:.0f} °C, too little to judge by")
     short = Absent(Absence.UNKNOWN, f"a load of {ended - began:.0f} s is too short to see the heat reach the air")
     return Heat(
-        step=step.index,
+        step=step,
         fast=response.at(1.0) if rise >= LEAST_RISE_C else low,
         slow=response.between(10.0, math.inf) if whole else short,
         total=response.at(math.inf) if whole else short,

@@ -300,7 +300,7 @@ def _uncovered(case: Case) -> Iterator[str]:
     """What driver, context and test keep of the memory while it is scanned."""
     covered = [share for step in case.steps_of("memory_scan") if (share := step.number("coverage")) is not None]
     if covered and min(covered) < 100:
-        yield f"{100 - min(covered):.1f} % of it is held by driver and test, and was not scanned"
+        yield f"{100 - min(covered):.1f} % of it was held by the driver, by the test or by others, and was not scanned"
 
 
 def _sentence(

@@ -7,6 +7,8 @@ import math
 from collections import Counter
 from collections.abc import Iterator
 
+from msgspec import structs
+
 from gpucert.baselines import defaults
 from gpucert.baselines.limit import Limit
 from gpucert.outcome import LOOKS, Outcome, StepStatus
@@ -30,6 +32,8 @@ _WHY_ABSENT = {
     Absence.ABSURD: "the value cannot be",
     Absence.UNKNOWN: "there is no value",
 }
+_DTYPES: dict[str, rules.Part] = {"fp64": "fp64", "fp16": "fp16", "bf16": "bf16"}
+"""Types that not every model computes in."""
 _NEVER_NEGATIVE = set(Unit) - {Unit.CELSIUS, Unit.PERCENT}
 LEAST_OF_NOMINAL = 0.9
 """Of the nominal memory, that programs see: the driver keeps up to 3 %, ECC on GDDR another sixteenth."""
@@ -193,8 +197,7 @@ def _part(step: StepRecord, declared: Declared, rule: Rule | None) -> rules.Part
     """The part that a measure is about; those with a baseline are of the type that their name begins with."""
     if rule is not None:
         return rule.part
-    dtype = declared.name.partition("_")[0]
-    return dtype if step.probe == "gemm_sustained" and dtype in ("fp64", "fp16", "bf16") else None  # type: ignore[return-value]  # one of the three
+    return _DTYPES.get(declared.name.partition("_")[0]) if step.probe == "gemm_sustained" else None
 
 
 # Measures with a rule
@@ -247,8 +250,6 @@ def _shown(value: float, unit: Unit) -> str:
 
 
 def _advisory(finding: Finding) -> Finding:
-    from msgspec import structs
-
     return structs.replace(finding, advisory=True)
 
 
@@ -281,8 +282,6 @@ def _without_limit(case: Case, step: StepRecord, declared: Declared, value: floa
 
 def pooled(case: Case, step: StepRecord, measurement: Measurement) -> Measurement:
     """The measurement of a step together with those of the steps that repeated it."""
-    from msgspec import structs
-
     again = [one for one in case.record.steps if one.repeat_of == step.index and one.status is StepStatus.RAN]
     repeated = (m for one in again if one.probe == step.probe for m in one.measurements if m.name == measurement.name)
     same = [measurement, *(one for one in repeated if one.unit is measurement.unit)]
