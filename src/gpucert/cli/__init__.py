@@ -4,6 +4,7 @@ import contextlib
 import errno
 import importlib
 import io
+import os
 import sys
 
 import click
@@ -56,11 +57,20 @@ class _Door(click.Group):
                 raise  # click knows what a closed pipe means
             with contextlib.suppress(OSError):
                 click.echo(f"gpucert: {error.strerror or error}", err=True)
+            _let_go_of_standard_output()
             ctx.exit(INCOMPLETE)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
+
+
+def _let_go_of_standard_output() -> None:
+    """What is left in its buffer would fail once more when Python ends, with an exit code of Python's own."""
+    with contextlib.suppress(OSError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
 
 
 def _print_version(ctx: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
