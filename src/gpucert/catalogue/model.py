@@ -8,6 +8,8 @@ from typing import Literal
 from msgspec import Struct
 
 Cooling = Literal["own_fan", "passive", "liquid"]
+PCIE_LANE_GB_S = {1: 0.25, 2: 0.5, 3: 0.985, 4: 1.969, 5: 3.938, 6: 7.563}
+"""Raw rate of a PCIe lane by generation, after line coding (PCI-SIG)."""
 Ecc = Literal["none", "gddr_inline", "hbm_sideband", "unknown"]
 
 

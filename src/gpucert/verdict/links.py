@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from msgspec import structs
 
+from gpucert.catalogue.model import PCIE_LANE_GB_S
 from gpucert.outcome import Outcome
 from gpucert.reading import Absent
 from gpucert.record import StepRecord
@@ -16,8 +17,6 @@ from gpucert.verdict.verdict import Diagnosed, Finding
 PROBE = "pcie_link"
 REPLAYS_PER_MINUTE = 8.0
 """DCGM's health watch warns above it (DCGM_LIMIT_MAX_PCIREPLAY_RATE)."""
-LANE_GB_S = {1: 0.25, 2: 0.5, 3: 0.985, 4: 1.969, 5: 3.938, 6: 7.563}
-"""Raw rate of a lane by generation (PCI-SIG), after line coding."""
 LEAST_SHARE = 0.6
 """Of the link's raw rate: large pinned copies reach 0.75 to 0.85 of it; engineering choice."""
 
@@ -88,9 +87,9 @@ def _replays(case: Case) -> Iterator[_Item]:
 
 def _bandwidth(step: StepRecord) -> Iterator[_Item]:
     width, generation = step.number("width"), step.number("generation")
-    if width is None or generation is None or int(generation) not in LANE_GB_S:
+    if width is None or generation is None or int(generation) not in PCIE_LANE_GB_S:
         return
-    least = LEAST_SHARE * LANE_GB_S[int(generation)] * width
+    least = LEAST_SHARE * PCIE_LANE_GB_S[int(generation)] * width
     for direction in ("to_card", "to_host"):
         rate = step.number(direction)
         if rate is None:

@@ -4,7 +4,7 @@ import math
 
 from msgspec import Struct
 
-from gpucert.catalogue.model import Memory, Model, Peak
+from gpucert.catalogue.model import PCIE_LANE_GB_S, Memory, Model, Peak
 from gpucert.device.simulated import thermal
 from gpucert.device.simulated.faults import (
     Airflow,
@@ -37,7 +37,6 @@ DEMAND = {
 }
 """Board power that a load would draw at the model's stated clock and 60 °C, over the default limit."""
 
-PCIE_LANE_GB_S = {1: 0.25, 2: 0.5, 3: 0.985, 4: 1.969, 5: 3.938, 6: 7.563}
 PCIE_ACHIEVED = 0.82
 """Share of the link's raw rate that large pinned copies reach."""
 
