@@ -14,6 +14,7 @@ FLOORS: list[set[str]] = [
     {"gpucert", "gpucert.outcome", "gpucert.units", "gpucert.reading", "gpucert.diagnosis"},
     {"gpucert.catalogue"},
     {"gpucert.record"},
+    {"gpucert.capture"},
     {"gpucert.device", "gpucert.stress"},
     {"gpucert.probes", "gpucert.baselines"},
     {"gpucert.run", "gpucert.verdict"},

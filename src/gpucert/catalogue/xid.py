@@ -9,6 +9,9 @@ from msgspec import Struct
 Blame = Literal["hardware", "either", "software", "secondary", "derived", "unclassified"]
 Weight = Literal["FAIL", "HOLD", "WARN", "INFO", "IGNORE", "FOLLOW", "DECODE"]
 
+FELL_OFF_THE_BUS = 79
+"""The Xid of a lost card."""
+
 
 class Xid(Struct, frozen=True):
     """One row of the catalogue (`xid_catalog.tsv`)."""

@@ -5,13 +5,12 @@ A run judges all of these over time; a capture has only the moment, so confidenc
 
 from collections.abc import Iterable
 
+from gpucert.capture import Capture, LoggedXid
+from gpucert.catalogue.xid import FELL_OFF_THE_BUS
 from gpucert.device.gpu import THERMAL_REASONS, EventReason
-from gpucert.device.kernel_log import FELL_OFF_THE_BUS
-from gpucert.device.smi import Capture
 from gpucert.diagnosis import kind_of
 from gpucert.outcome import Outcome
 from gpucert.reading import Absence, Absent
-from gpucert.record import Event
 from gpucert.verdict import xids
 from gpucert.verdict.verdict import Confidence, Diagnosed, Finding
 
@@ -62,16 +61,16 @@ _Observation = tuple[str, str, str, Confidence]
 def _observations(capture: Capture) -> Iterable[_Observation]:
     yield from _presence(capture)
     yield from _slowdowns(capture.sample.event_reasons)
-    yield from _xids(capture.events)
+    yield from _xids(capture.log)
 
 
 def _presence(capture: Capture) -> Iterable[_Observation]:
-    fallen = any(event.code == FELL_OFF_THE_BUS for event in capture.events)
+    fallen = any(one.code == FELL_OFF_THE_BUS for one in capture.log)
     unread = {reason.absent: reason for reason in _unread(capture)}
     if Absence.LOST in unread and not fallen:
         said = unread[Absence.LOST].detail
         yield "device.lost", "presence", f"The driver knows this card and cannot reach it: {said}", "likely"
-    if any(event.code == "not_initialised" for event in capture.events):
+    if capture.not_initialised:
         yield "device.lost", "presence", "The driver could not start this card (RmInitAdapter failed).", "possible"
     if Absence.RESET_REQUIRED in unread:
         yield "device.reset_required", "presence", "The driver answers that the card needs a reset.", "certain"
@@ -100,8 +99,8 @@ def _slowdowns(mask: object) -> Iterable[_Observation]:
         yield "thermal.throttle", "thermal_throttle", "The card was slowed by heat when this was written.", "possible"
 
 
-def _xids(events: tuple[Event, ...]) -> Iterable[_Observation]:
-    for one in xids.logged(events):
+def _xids(log: tuple[LoggedXid, ...]) -> Iterable[_Observation]:
+    for one in (xids.weighed(told.code, told.times, told.first) for told in log):
         confidence = _CONFIDENCE.get(one.weight(in_run=False))
         if confidence is not None:
             evidence = f"The kernel log has Xid {one.code} ({one.row.meaning}) {one.often}: {one.quote}"

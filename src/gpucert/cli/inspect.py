@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from gpucert.device.smi import Capture
+    from gpucert.capture import Capture
 
 
 @click.command(short_help="Read what a card says of itself from nvidia-smi output, without load.")
@@ -48,7 +48,7 @@ def read(files: tuple[Path, ...]) -> tuple[tuple["Capture", ...], tuple[str, ...
     """The captures of all files, and one line for each file without; one bad file does not hide the others."""
     from gpucert.device import smi
 
-    captures: list[smi.Capture] = []
+    captures: list[Capture] = []
     unreadable: list[str] = []
     for file in files:
         try:

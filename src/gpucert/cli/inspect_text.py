@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
+from gpucert.capture import Capture
 from gpucert.cli.console import console, printable
-from gpucert.device.smi import Capture
 from gpucert.outcome import LOOKS, Outcome
 from gpucert.reading import Absent, Reading
 from gpucert.verdict.verdict import Diagnosed, Finding

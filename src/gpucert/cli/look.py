@@ -4,14 +4,14 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from gpucert.capture import Capture, LoggedXid
 from gpucert.outcome import ExitCode, Outcome, VerdictOutcome
 from gpucert.reading import Reading
-from gpucert.record import Counters, Event, Identity, Process, Sample, Settings
+from gpucert.record import Counters, Identity, Process, Sample, Settings
 from gpucert.verdict.verdict import Diagnosed, Finding
 
 if TYPE_CHECKING:
     from gpucert.catalogue.matching import Match
-    from gpucert.device.smi import Capture
 
 
 class Look(Struct, frozen=True, kw_only=True):
@@ -38,7 +38,7 @@ class Look(Struct, frozen=True, kw_only=True):
     counters: Counters
     sample: Sample
     processes: Reading[tuple[Process, ...]]
-    events: tuple[Event, ...]
+    log: tuple[LoggedXid, ...]
 
     @property
     def found(self) -> bool:
@@ -63,7 +63,7 @@ def sum_up(cards: tuple[Look, ...], unreadable: tuple[str, ...]) -> Looks:
     return Looks(cards=cards, unreadable=unreadable, exit_code=code)
 
 
-def judge(capture: "Capture") -> Look:
+def judge(capture: Capture) -> Look:
     """Match the model and judge what the capture states."""
     from gpucert.catalogue import shelf
     from gpucert.cli.glance import judge_glance
@@ -101,7 +101,7 @@ def judge(capture: "Capture") -> Look:
         counters=capture.counters,
         sample=capture.sample,
         processes=capture.processes,
-        events=capture.events,
+        log=capture.log,
     )
 
 

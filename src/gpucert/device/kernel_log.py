@@ -8,13 +8,12 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Literal, TypeAlias
 
+import msgspec
 from msgspec import Struct
 
+from gpucert.capture import LoggedXid
+from gpucert.catalogue.xid import FELL_OFF_THE_BUS
 from gpucert.device import bus_id
-from gpucert.record import Event
-
-FELL_OFF_THE_BUS = "79"
-"""The Xid of a lost card."""
 
 _MAX_LINE = 4_096
 """Because printk cuts lines at about a thousand characters; what is longer is not the driver's."""
@@ -100,30 +99,31 @@ def scan(lines: Iterable[str]) -> Iterator[Line]:
             yield line
 
 
-def by_card(lines: Iterable[Line]) -> dict[str, tuple[Event, ...]]:
-    """Bus id → the Xids of that card as events. A loss without Xid is told as Xid 79, which means just that."""
-    events: dict[str, list[Event]] = {}
-    fallen: set[str] = set()
+def by_card(lines: Iterable[Line]) -> dict[str, tuple[LoggedXid, ...]]:
+    """Bus id → the Xids of that card, each once with its count. A loss without Xid is told as 79."""
+    told: dict[str, dict[int, LoggedXid]] = {}
     for line in lines:
-        event = _event(line)
-        if event is None or isinstance(line, NamedLine) or (isinstance(line, LostLine) and line.bus_id in fallen):
-            continue  # because the driver says in plain words again what Xid 79 has just said
-        events.setdefault(line.bus_id, []).append(event)
-        if event.code == FELL_OFF_THE_BUS:
-            fallen.add(line.bus_id)
-    return {where: tuple(found) for where, found in events.items()}
+        if isinstance(line, XidLine):
+            _count(told.setdefault(line.bus_id, {}), line.code, line)
+        elif isinstance(line, LostLine) and line.kind == "lost":
+            of_card = told.setdefault(line.bus_id, {})
+            if FELL_OFF_THE_BUS not in of_card:  # because the driver says again in plain words what Xid 79 has said
+                _count(of_card, FELL_OFF_THE_BUS, line)
+    return {where: tuple(one for _, one in sorted(of_card.items())) for where, of_card in told.items()}
 
 
-def _event(line: Line) -> Event | None:
-    match line:
-        case XidLine():
-            return Event(line.boot_s or 0.0, "xid", str(line.code), line.text)
-        case LostLine(kind="lost"):
-            return Event(line.boot_s or 0.0, "xid", FELL_OFF_THE_BUS, line.text)
-        case LostLine():
-            return Event(line.boot_s or 0.0, "note", "not_initialised", line.text)
-        case _:
-            return None
+def _count(of_card: dict[int, LoggedXid], code: int, line: XidLine | LostLine) -> None:
+    known = of_card.get(code)
+    of_card[code] = (
+        LoggedXid(code=code, first=line.text)
+        if known is None
+        else msgspec.structs.replace(known, times=known.times + 1, last=line.text)
+    )
+
+
+def not_initialised(lines: Iterable[Line]) -> dict[str, str]:
+    """Bus id → the driver's words about a card that it could not start."""
+    return {line.bus_id: line.text for line in lines if isinstance(line, LostLine) and line.kind == "not_initialised"}
 
 
 def _bus(match: re.Match[str]) -> str:

@@ -6,42 +6,20 @@ an absent reading and never a zero.
 """
 
 import re
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TypeVar
 
 import msgspec
-from msgspec import Struct
 
+from gpucert.capture import Capture, LoggedXid
+from gpucert.catalogue.xid import FELL_OFF_THE_BUS
 from gpucert.device import bus_id, kernel_log, smi_card, smi_foreign, smi_text, smi_xml, text_file
 from gpucert.device.smi_document import Card, Document, UnreadableCaptureError
 from gpucert.device.smi_words import NOT_STATED, count, quote
-from gpucert.reading import NOT_ASKED, Absence, Absent, Reading
-from gpucert.record import Counters, Event, Identity, Process, Sample, Settings
+from gpucert.reading import NOT_ASKED, Absence, Absent
+from gpucert.record import Counters, Identity, Sample, Settings
 
-__all__ = ["Capture", "UnreadableCaptureError", "from_bytes", "load", "read"]
-
-
-class Capture(Struct, frozen=True, kw_only=True):
-    """What one document of one file states of one card."""
-
-    source: str
-    """The file, as it was named."""
-    document: int
-    """Which document of the file, counted from 1: the same card may stand in several."""
-    documents: int
-    """How many documents the file holds."""
-    taken_at: Reading[str]
-    """The time that the document states, in its own words: it names no time zone."""
-    identity: Identity
-    settings: Settings = Settings()
-    counters: Counters = Counters()
-    processes: Reading[tuple[Process, ...]] = NOT_STATED
-    sample: Sample
-    events: tuple[Event, ...] = ()
-    """Xids of this card from kernel messages in the same file; `at_s` counts from the boot of that machine."""
-    notes: tuple[str, ...] = ()
-    """What a reader should know about the file, for example that it shows one of eight cards."""
+__all__ = ["UnreadableCaptureError", "from_bytes", "load", "read"]
 
 
 def load(path: Path) -> tuple[Capture, ...]:
@@ -78,8 +56,8 @@ def read(text: str, source: str) -> tuple[Capture, ...]:
     captures += _from_log(lines, source, {_where(capture) for capture in captures})
     if not captures:
         raise UnreadableCaptureError(smi_foreign.why(text, source, empty_document=bool(documents)))
-    log = kernel_log.by_card(lines)
-    return tuple(_with_rest_of_file(capture, corrupted, log) for capture in captures)
+    log, dead = kernel_log.by_card(lines), kernel_log.not_initialised(lines)
+    return tuple(_with_rest_of_file(capture, corrupted, log, dead) for capture in captures)
 
 
 _MAX_CARDS = 2_048
@@ -162,13 +140,13 @@ def _fill(values: S, reason: Absent) -> S:
     return msgspec.structs.replace(values, **dict.fromkeys(unasked, reason))
 
 
-def _from_log(lines: Iterable[kernel_log.Line], source: str, known: set[str]) -> list[Capture]:
+def _from_log(lines: tuple[kernel_log.Line, ...], source: str, known: set[str]) -> list[Capture]:
     """Cards of which only the kernel log speaks: one that fell off the bus is missing from the query beside it."""
     uuids = {line.bus_id: line.uuid for line in lines if isinstance(line, kernel_log.NamedLine)}
-    speaking = {where: events for where, events in kernel_log.by_card(lines).items() if where not in known}
+    told, dead = kernel_log.by_card(lines), kernel_log.not_initialised(lines)
     captures = []
-    for where, events in speaking.items():
-        lost = next((event.text for event in events if event.code == kernel_log.FELL_OFF_THE_BUS), None)
+    for where in (where for where in (told | dead) if where not in known):
+        lost = next((one.first for one in told.get(where, ()) if one.code == FELL_OFF_THE_BUS), None)
         reason = NOT_STATED if lost is None else Absent(Absence.LOST, f"kernel log: {lost}")
         identity = Identity(bus_id=where, uuid=uuids.get(where, reason))
         captures.append(_mention(identity, reason, source, "Only the kernel log names this card."))
@@ -203,13 +181,16 @@ def _mention(known: Identity, reason: Absent, source: str, note: str) -> Capture
     )
 
 
-def _with_rest_of_file(capture: Capture, corrupted: dict[str, str], log: dict[str, tuple[Event, ...]]) -> Capture:
+def _with_rest_of_file(
+    capture: Capture, corrupted: dict[str, str], log: dict[str, tuple[LoggedXid, ...]], dead: dict[str, str]
+) -> Capture:
     where = _where(capture)
-    events = log.get(where, ())
     counters = capture.counters
     if where in corrupted:
         counters = msgspec.structs.replace(counters, inforom_valid=False)
     notes = (
         capture.notes if where not in corrupted else (*capture.notes, f"The driver warns: {quote(corrupted[where])}")
     )
-    return msgspec.structs.replace(capture, counters=counters, events=events, notes=notes)
+    return msgspec.structs.replace(
+        capture, counters=counters, log=log.get(where, ()), not_initialised=dead.get(where, ""), notes=notes
+    )

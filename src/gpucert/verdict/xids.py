@@ -60,10 +60,10 @@ def logged(events: Iterable[Event]) -> Iterator[Logged]:
         if event.kind == "xid" and is_code(event.code):
             lines.setdefault(int(event.code), []).append(event.text)
     for code, texts in sorted(lines.items()):
-        yield Logged(
-            code=code,
-            diagnosis=_OWN_DIAGNOSIS.get(code, f"xid.{code}"),
-            times=len(texts),
-            quote=texts[0][:MAX_QUOTE],
-            row=xid.describe(code),
-        )
+        yield weighed(code, len(texts), texts[0])
+
+
+def weighed(code: int, times: int, first: str) -> Logged:
+    """An Xid with what the catalogue knows of it."""
+    diagnosis = _OWN_DIAGNOSIS.get(code, f"xid.{code}")
+    return Logged(code=code, diagnosis=diagnosis, times=times, quote=first[:MAX_QUOTE], row=xid.describe(code))

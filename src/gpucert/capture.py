@@ -1,0 +1,62 @@
+"""A capture: what was read of one card at one moment without loading it, from this station or from files of another.
+
+Facts alone, as in a record; `gpucert inspect` judges them. Captures of one card from several files stay apart, because
+what changed between them is evidence.
+"""
+
+from msgspec import Struct
+
+from gpucert.reading import NOT_ASKED, Reading
+from gpucert.record import Counters, Identity, Process, Sample, Settings
+
+
+class LoggedXid(Struct, frozen=True, kw_only=True):
+    """One Xid of a card in a kernel log, however often it was logged there."""
+
+    code: int
+    """A loss that the driver tells without a number is 79, which means just that."""
+    times: int = 1
+    first: str = ""
+    """The driver's message, without process id and name: the name of a process never leaves the station."""
+    last: str = ""
+    """The message of the last time; empty where there was only one."""
+    first_at: Reading[str] = NOT_ASKED
+    """The time stamp of the log in its own words, which may be seconds since boot."""
+    last_at: Reading[str] = NOT_ASKED
+    caused_by: int | None = None
+    """The earlier Xid that the driver names as the cause (Xid 45 of newer drivers)."""
+
+
+class NvLink(Struct, frozen=True, kw_only=True):
+    """One NVLink of a card."""
+
+    link: int
+    up: bool
+    gigabytes_per_s: Reading[float] = NOT_ASKED
+    errors: Reading[int] = NOT_ASKED
+    """Replay, recovery and CRC errors since the card was reset, added up."""
+
+
+class Capture(Struct, frozen=True, kw_only=True):
+    """What one source states of one card at one moment."""
+
+    source: str
+    """The file, as it was named, or `this station`."""
+    document: int = 1
+    """Which document of the file, counted from 1: the same card may stand in several."""
+    documents: int = 1
+    """How many documents the file holds."""
+    taken_at: Reading[str] = NOT_ASKED
+    """The time that the document states, in its own words: it names no time zone."""
+    identity: Identity
+    settings: Settings = Settings()
+    counters: Counters = Counters()
+    processes: Reading[tuple[Process, ...]] = NOT_ASKED
+    sample: Sample
+    nvlinks: tuple[NvLink, ...] = ()
+    """Link by link, where the source tells them apart."""
+    log: tuple[LoggedXid, ...] = ()
+    not_initialised: str = ""
+    """The driver's words where the log says that it could not start the card; empty where it does not."""
+    notes: tuple[str, ...] = ()
+    """What a reader should know about the source, for example that it shows one of eight cards."""
