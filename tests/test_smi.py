@@ -11,10 +11,9 @@ from hypothesis import strategies as st
 
 from gpucert.capture import Capture
 from gpucert.device import bus_id, smi
-from gpucert.device.gpu import EventReason
 from gpucert.device.smi import UnreadableCaptureError
 from gpucert.reading import Absence, Absent
-from gpucert.record import Process
+from gpucert.record import EventReason, Process
 
 HERE = Path(__file__).parent / "captures"
 SHARED = Path(__file__).parent.parent.parent / "shared" / "captures"

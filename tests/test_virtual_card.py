@@ -8,13 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gpucert.catalogue import shelf
-from gpucert.device.gpu import EventReason
 from gpucert.device.simulated import answers, scenario, thermal
 from gpucert.device.simulated.card import VirtualCard
 from gpucert.device.simulated.state import UnreadableStateError
 from gpucert.device.simulated.wire import Load
 from gpucert.reading import Absence, Absent
-from gpucert.record import Counters, Identity, Sample, Settings
+from gpucert.record import Counters, EventReason, Identity, Sample, Settings
 
 A100 = "NVIDIA A100-SXM4-80GB"
 RTX_3090 = "NVIDIA GeForce RTX 3090"

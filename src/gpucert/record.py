@@ -7,6 +7,7 @@ A record is written by the measuring wing and read by the judging wing; the two 
 
 import math
 import re
+from enum import IntFlag
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -113,6 +114,25 @@ class Counters(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Software and hardware thermal slowdown since driver load."""
     throttle_power_brake_ns: Reading[int] = NOT_ASKED
     energy_mj: Reading[int] = NOT_ASKED
+
+
+class EventReason(IntFlag):
+    """Why clocks are below their maximum, numbered as NVML does (nvml.h, nvmlClocksEventReason*)."""
+
+    IDLE = 0x001
+    APPLICATIONS_CLOCKS = 0x002
+    SW_POWER_CAP = 0x004
+    HW_SLOWDOWN = 0x008
+    SYNC_BOOST = 0x010
+    SW_THERMAL = 0x020
+    HW_THERMAL = 0x040
+    HW_POWER_BRAKE = 0x080
+    DISPLAY_CLOCKS = 0x100
+    BOARD_LIMIT = 0x200
+    RELIABILITY = 0x400
+
+
+THERMAL_REASONS = EventReason.SW_THERMAL | EventReason.HW_THERMAL
 
 
 class Sample(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -3,9 +3,8 @@
 import pytest
 from msgspec import structs
 
-from gpucert.device.gpu import EventReason
 from gpucert.reading import Absent
-from gpucert.record import Sample
+from gpucert.record import EventReason, Sample
 from tests.fakes import HEALTHY, InProcessCard, faulty, run_probe
 
 TIMES = {"idle_s": 10, "heat_s": 40, "cool_s": 10}

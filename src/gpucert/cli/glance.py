@@ -7,10 +7,10 @@ from collections.abc import Iterable
 
 from gpucert.capture import Capture, LoggedXid
 from gpucert.catalogue.xid import FELL_OFF_THE_BUS
-from gpucert.device.gpu import THERMAL_REASONS, EventReason
 from gpucert.diagnosis import kind_of
 from gpucert.outcome import Outcome
 from gpucert.reading import Absence, Absent
+from gpucert.record import THERMAL_REASONS, EventReason
 from gpucert.verdict import xids
 from gpucert.verdict.verdict import Confidence, Diagnosed, Finding
 

@@ -29,6 +29,7 @@ CUDA_CORES = Bounds(1, 10_000_000)
 FANS = Bounds(0, 64)
 BANKS = Bounds(0, 2**20)
 COUNTER = Bounds(0, 2**63)
+GIGABYTES_PER_S = Bounds(0, 100_000)
 MASK = Bounds(0, 2**32 - 2)
 
 _NOT_A_COUNT = (2**32 - 1, 2**64 - 1)

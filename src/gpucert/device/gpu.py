@@ -1,29 +1,9 @@
 """The one way in which the rest of gpucert reads a card: a Protocol that NVML, captures and virtual cards satisfy."""
 
-from enum import IntFlag
 from typing import Protocol
 
 from gpucert.reading import Reading
 from gpucert.record import Counters, Event, Identity, Process, Sample, Settings
-
-
-class EventReason(IntFlag):
-    """Why clocks are below their maximum, numbered as NVML does (nvml.h, nvmlClocksEventReason*)."""
-
-    IDLE = 0x001
-    APPLICATIONS_CLOCKS = 0x002
-    SW_POWER_CAP = 0x004
-    HW_SLOWDOWN = 0x008
-    SYNC_BOOST = 0x010
-    SW_THERMAL = 0x020
-    HW_THERMAL = 0x040
-    HW_POWER_BRAKE = 0x080
-    DISPLAY_CLOCKS = 0x100
-    BOARD_LIMIT = 0x200
-    RELIABILITY = 0x400
-
-
-THERMAL_REASONS = EventReason.SW_THERMAL | EventReason.HW_THERMAL
 
 
 class Gpu(Protocol):

@@ -8,11 +8,10 @@ import re
 from collections.abc import Iterable
 
 from gpucert.device import bounds, bus_id
-from gpucert.device.gpu import EventReason
 from gpucert.device.smi_document import Card
 from gpucert.device.smi_words import NOT_STATED, Answers, absence, count, flag, quantity, total, unclear
 from gpucert.reading import Absence, Absent, Reading
-from gpucert.record import Counters, Identity, Process, Sample, Settings
+from gpucert.record import Counters, EventReason, Identity, Process, Sample, Settings
 
 # --- identity
 

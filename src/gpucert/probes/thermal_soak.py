@@ -7,10 +7,9 @@ makes a clean step of power and says when it began and ended.
 
 from collections.abc import Callable
 
-from gpucert.device.gpu import THERMAL_REASONS, EventReason
 from gpucert.probes.bench import Bench, Measure, Probe, mean
 from gpucert.reading import Absence, Absent, Reading
-from gpucert.record import Sample
+from gpucert.record import THERMAL_REASONS, EventReason, Sample
 from gpucert.stress.backend import DType, Matrices, UnitNotOfferedError
 from gpucert.units import Unit
 

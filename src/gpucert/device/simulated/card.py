@@ -4,7 +4,6 @@ import math
 
 from msgspec import Struct
 
-from gpucert.device.gpu import THERMAL_REASONS, EventReason
 from gpucert.device.simulated import answers, clocks, lottery, thermal
 from gpucert.device.simulated.faults import EccUncorrected, Fault, Gsp, Lost, PowerBrake, Xid
 from gpucert.device.simulated.scenario import Scenario
@@ -12,7 +11,7 @@ from gpucert.device.simulated.silicon import Silicon, silicon
 from gpucert.device.simulated.state import State, at_rest, decode, encode
 from gpucert.device.simulated.wire import Advance, Load
 from gpucert.reading import Reading
-from gpucert.record import Counters, Event, Identity, Process, Sample, Settings
+from gpucert.record import THERMAL_REASONS, Counters, Event, EventReason, Identity, Process, Sample, Settings
 
 TICK_S = 0.1
 """Telemetry has ten rows a second of virtual time."""

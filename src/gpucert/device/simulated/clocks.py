@@ -4,9 +4,9 @@ import math
 
 from msgspec import Struct
 
-from gpucert.device.gpu import EventReason
 from gpucert.device.simulated.silicon import Silicon
 from gpucert.device.simulated.wire import Load
+from gpucert.record import EventReason
 
 STEP_MHZ = 15.0
 LOWEST_MHZ = 300.0
