@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 typedef int Code;
 typedef struct Card { int index; } *Device;
@@ -34,7 +35,11 @@ static long long listed(const char *variable, const char *name, long long otherw
 
 static long long value(const char *name, long long otherwise) { return listed("NVML_STUB_VALUES", name, otherwise); }
 
-static Code scripted(const char *function) { return (Code)listed("NVML_STUB_CODES", function, OK); }
+static Code scripted(const char *function) {
+    const char *hanging = getenv("NVML_STUB_BLOCK");
+    while (hanging && !strcmp(hanging, function)) pause();
+    return (Code)listed("NVML_STUB_CODES", function, OK);
+}
 
 static Code about(Device device, const char *function) {
     const char *after = getenv("NVML_STUB_LOST_AFTER");

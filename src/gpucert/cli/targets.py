@@ -139,11 +139,11 @@ def _real(
 
 def _cards(wanted: Wanted) -> "list[tuple[int, Identity]]":
     """The cards that were asked for, with the driver's index of each. Raises ProblemError."""
-    from gpucert.device import nvml
+    from gpucert.device import apart
     from gpucert.device.gpu import NoDriverError
 
     try:
-        present = nvml.list_gpus()
+        present = apart.list_gpus()
     except NoDriverError as error:
         raise ProblemError(
             f"{error}\ngpucert: try it without a GPU: gpucert certify --simulate healthy-a100-sxm4-80gb",

@@ -8,9 +8,11 @@ import ctypes
 import os
 from collections.abc import Callable, Container
 from functools import partial
+from threading import Thread
 from types import ModuleType
 from typing import TypeVar
 
+from gpucert.capture import NvLink
 from gpucert.catalogue import xid
 from gpucert.device import bounds, bus_id
 from gpucert.device.gpu import NoDriverError, NoSuchGpuError
@@ -118,23 +120,41 @@ def _stop() -> None:
 # --- finding cards
 
 
-def list_gpus() -> tuple[Identity, ...]:
-    """The identity of every card that the driver counts, in its order. Raises NoDriverError.
+def survey(counted: Callable[[int], None], told: Callable[[int, Identity], None]) -> None:
+    """Tell how many cards the driver counts, then index and identity of each as it answers. Raises NoDriverError.
 
-    A card that the driver counts but cannot reach stays in the list, with every reading absent.
+    A card that the driver counts but cannot reach is told with every reading absent. Each card is asked in a thread of
+    its own (NVML allows that), so that one that hangs, or takes seconds to wake, holds up no other.
     """
     _start()
     try:
-        return tuple(NvmlGpu(_by_index(index)).identity() for index in range(_count()))
+        cards = _count()
+        counted(cards)
+        threads = [Thread(target=_introduce_to, args=(told, index), daemon=True) for index in range(cards)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
     finally:
         _stop()
 
 
-def attach(which: str, *, ours: Callable[[], Container[int]] | None = None) -> "NvmlGpu":
+def _introduce_to(told: Callable[[int, Identity], None], index: int) -> None:
+    told(index, NvmlGpu(_by_index(index)).identity())
+
+
+def list_gpus() -> tuple[Identity, ...]:
+    """What `survey` tells, in the driver's order. It may hang with the driver: `apart.list_gpus` does not."""
+    found: dict[int, Identity] = {}
+    survey(lambda _cards: None, found.__setitem__)
+    return tuple(found[index] for index in sorted(found))
+
+
+def attach(which: str, *, ours: Callable[[], Container[int]] | None = None, watch: bool = True) -> "NvmlGpu":
     """Open a card by index, UUID or bus id. `ours` gives the process ids that are not foreign, by default only our own.
 
-    A card that the driver knows but cannot reach is opened all the same: its readings say lost. Raises NoDriverError,
-    and NoSuchGpuError with the cards that there are.
+    A card that the driver knows but cannot reach is opened all the same: its readings say lost. With `watch`, Xids from
+    this moment on are told by `events`. Raises NoDriverError, and NoSuchGpuError with the cards that there are.
     """
     _start()
     try:
@@ -144,7 +164,7 @@ def attach(which: str, *, ours: Callable[[], Container[int]] | None = None) -> "
     except (NoDriverError, NoSuchGpuError):
         _stop()
         raise
-    return NvmlGpu(handle, ours=ours, stop=_stop)
+    return NvmlGpu(handle, ours=ours, watch=watch, stop=_stop)
 
 
 def _count() -> int:
@@ -199,13 +219,14 @@ class NvmlGpu:
         handle: object,
         *,
         ours: Callable[[], Container[int]] | None = None,
+        watch: bool = False,
         stop: Callable[[], None] | None = None,
     ) -> None:
         self._handle = handle
         self._ours = ours or (lambda: (os.getpid(),))
         self._stop = stop
         self._at_s = 0.0
-        self._events: Reading[object] = NOT_ASKED if stop is None else self._watch()
+        self._events: Reading[object] = self._watch() if watch else NOT_ASKED
         self._told_unwatched = False
 
     def _ask(self, call: str, convert: Callable[[object], T], *arguments: object) -> Reading[T]:
@@ -394,6 +415,16 @@ class NvmlGpu:
             if state:
                 up.append(link)
         return len(up), self._nvlink_errors(up)
+
+    def nvlinks(self) -> tuple[NvLink, ...]:
+        """Link by link. A card without NVLink has none; a link whose state nobody can read is left out."""
+        found = []
+        for link in range(int(_binding().NVML_NVLINK_MAX_LINKS)):
+            state = self._ask("nvmlDeviceGetNvLinkState", whole, link)
+            if isinstance(state, Absent):
+                break
+            found.append(NvLink(link=link, up=bool(state), errors=self._nvlink_errors([link])))
+        return tuple(found)
 
     def _nvlink_errors(self, links: list[int]) -> Reading[int]:
         readings = [
