@@ -4,6 +4,8 @@ Facts alone, as in a record; `gpucert inspect` judges them. Captures of one card
 what changed between them is evidence.
 """
 
+from pathlib import PurePath
+
 from msgspec import Struct
 
 from gpucert.reading import NOT_ASKED, Reading
@@ -60,3 +62,9 @@ class Capture(Struct, frozen=True, kw_only=True):
     """The driver's words where the log says that it could not start the card; empty where it does not."""
     notes: tuple[str, ...] = ()
     """What a reader should know about the source, for example that it shows one of eight cards."""
+
+    @property
+    def label(self) -> str:
+        """The name of its file, and which document of several it is."""
+        ordinal = f", document {self.document}" if self.documents > 1 else ""
+        return f"{PurePath(self.source).name}{ordinal}"

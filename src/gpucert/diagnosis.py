@@ -267,6 +267,12 @@ _TABLE = (
         "Its history cannot be read: not certifiable. Ask the board maker for repair.",
     ),
     Kind(
+        "identity.history",
+        "What the card counts over its life went down: it was cleared, or the captures are not of one card.",
+        "A counter of the InfoROM that is lower in a later capture than in an earlier one.",
+        "Do not rely on its counters: ask who cleared them and why, and keep both files.",
+    ),
+    Kind(
         "config.ecc",
         "ECC is off on a model that ships with it on.",
         "Current ECC mode against the model.",
@@ -306,6 +312,12 @@ _TABLE = (
         "The card fell off the bus.",
         "The driver answered that the GPU is lost, or Xid 79.",
         "Switch the station off, reseat the card, test in another slot; a second loss rejects it.",
+    ),
+    Kind(
+        "device.not_initialised",
+        "The card is on the PCI bus, and the driver cannot start it.",
+        "The bus lists the card and NVML does not, or the kernel log has RmInitAdapter failed.",
+        "Check that the driver supports the card, reseat it, test in another slot; there again, it is a dead card.",
     ),
     Kind(
         "device.hang",

@@ -27,10 +27,10 @@ def command(ctx: click.Context, files: tuple[Path, ...], *, as_json: bool) -> No
       nvidia-smi -q | gpucert inspect -
     """
     from gpucert.cli.console import printable
-    from gpucert.cli.look import judge, sum_up
+    from gpucert.cli.look import look_at
 
     captures, unreadable = read(files)
-    looks = sum_up(tuple(judge(capture) for capture in captures), unreadable)
+    looks = look_at(captures, unreadable)
     for line in unreadable:
         click.echo(f"gpucert: {printable(line)}", err=True)
     if as_json:
@@ -40,7 +40,7 @@ def command(ctx: click.Context, files: tuple[Path, ...], *, as_json: bool) -> No
     elif captures:
         from gpucert.cli.inspect_text import show
 
-        show(zip(captures, looks.cards, strict=True))
+        show(looks.cards)
     ctx.exit(looks.exit_code)
 
 

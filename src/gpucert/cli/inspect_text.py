@@ -1,30 +1,33 @@
 """How `gpucert inspect` speaks to a person: one block for each card, readings first, then what speaks against it."""
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from gpucert.capture import Capture
+from gpucert.certificate import readings
 from gpucert.cli.console import console, printable
 from gpucert.outcome import LOOKS, Outcome
-from gpucert.reading import Absent, Reading
+from gpucert.reading import Absent
+from gpucert.verdict.look import Look
 from gpucert.verdict.verdict import Diagnosed, Finding
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from gpucert.cli.look import Look
-
 CLOSING = "A read-only look: nothing was loaded, nothing is certified."
 _AGAINST = {Outcome.FAIL, Outcome.ERROR, Outcome.MARGINAL}
 
 
-def show(cards: Iterable[tuple[Capture, "Look"]]) -> None:
+def show(cards: Iterable[Look]) -> None:
     """Print every card and the closing sentence on standard output."""
     out = console()
-    for capture, look in cards:
-        _heading(out, capture, look)
-        _facts(out, capture, look)
-        _against(out, look)
+    for card in cards:
+        _heading(out, card)
+        for capture, before in zip(card.captures, (None, *card.captures), strict=False):
+            _source(out, capture)
+            _facts(out, _rows(capture) if before is None else _changes(before, capture))
+        _facts(out, (("note", note) for note in card.notes))
+        _against(out, card)
     out.print(f"\n{CLOSING}")
 
 
@@ -35,96 +38,69 @@ def _say(out: "Console", text: str, style: str = "") -> None:
     out.print(Text(printable(text), style=style, overflow="fold"))
 
 
-def _heading(out: "Console", capture: Capture, look: "Look") -> None:
+def _heading(out: "Console", card: Look) -> None:
+    out.print()
+    name = card.identity.name
+    known = "A card without a readable name" if isinstance(name, Absent) else name
+    _say(out, known if isinstance(card.identity.bus_id, Absent) else f"{known} at {card.bus_id}", "bold")
+    _facts(out, (("model", f"{card.model if card.graded else 'not graded'}: {card.model_reason}"),))
+
+
+def _source(out: "Console", capture: Capture) -> None:
     ordinal = f", document {capture.document} of {capture.documents}" if capture.documents > 1 else ""
     taken = "" if isinstance(capture.taken_at, Absent) else f", {capture.taken_at}"
-    out.print()
-    name = capture.identity.name
-    known = "A card without a readable name" if isinstance(name, Absent) else name
-    _say(out, f"{known} at {look.bus_id}", "bold")
     _say(out, f"{capture.source}{ordinal}{taken}", "dim")
 
 
-def _facts(out: "Console", capture: Capture, look: "Look") -> None:
+def _facts(out: "Console", rows: Iterable[tuple[str, str]]) -> None:
     """What was read, by topic, and under `not read` what was not, by reason: neither hides the other."""
     from rich.table import Table
     from rich.text import Text
 
     table = Table.grid(padding=(0, 2))
+    table.add_column(overflow="fold", min_width=10 if out.width > 60 else None)
     table.add_column(overflow="fold")
-    table.add_column(overflow="fold")
-    for label, text in _rows(capture, look):
+    for label, text in rows:
         table.add_row(Text(f"  {label}"), Text(printable(text)))
-    out.print(table)
+    if table.row_count:
+        out.print(table)
 
 
-def _rows(capture: Capture, look: "Look") -> Iterable[tuple[str, str]]:
-    yield "model", f"{look.model if look.graded else 'not graded'}: {look.model_reason}"
-    items = tuple(_items(capture))
+def _rows(capture: Capture) -> Iterable[tuple[str, str]]:
+    items = readings.items(capture)
     for topic in dict.fromkeys(item.topic for item in items):
         known = [item.text for item in items if item.topic == topic and isinstance(item.text, str)]
         if known:
             yield topic, ", ".join(known)
-    unread: dict[str, list[str]] = {}
-    for item in items:
-        if isinstance(item.text, Absent):
-            unread.setdefault(str(item.text), []).append(item.name)
-    for reason, names in unread.items():
-        yield "not read", f"{', '.join(names)}: {reason}"
-    for note in capture.notes:
-        yield "note", note
+    for reason, names in readings.unread(capture).items():
+        yield "not read", f"{names}: {reason}"
 
 
-class _Item(NamedTuple):
-    topic: str
-    name: str
-    text: Reading[str]
+def _changes(before: Capture, after: Capture) -> Iterable[tuple[str, str]]:
+    """What a further capture of the card says that the one above it does not."""
+    same = {(item.name, str(item.text)) for item in readings.items(before)}
+    new = [item for item in readings.items(after) if item.known and (item.name, item.text) not in same]
+    for topic in dict.fromkeys(item.topic for item in new):
+        yield topic, ", ".join(str(item.text) for item in new if item.topic == topic)
+    if not new:
+        yield "", "as above"
+    gone = ", ".join(one.name for one, other in _pairs(before, after) if one.known and not other.known)
+    if gone:
+        yield "not read", f"{gone}: not here"
 
 
-def _items(capture: Capture) -> Iterable[_Item]:
-    identity, settings, counters, sample = capture.identity, capture.settings, capture.counters, capture.sample
-    yield _item("card", "driver", identity.driver, "driver {}")
-    yield _item("card", "serial", identity.serial, "serial {}")
-    yield _item("card", "VBIOS", identity.vbios, "VBIOS {}")
-    yield _item("memory", "memory size", identity.memory_mib, "{} MiB")
-    yield _item("memory", "ECC mode", _word(settings.ecc, "on", "off"), "ECC {}")
-    yield _item("errors", "uncorrected errors ever", counters.ecc_uncorrected_aggregate, "{} uncorrected ever")
-    yield _item("errors", "uncorrected errors", counters.ecc_uncorrected_volatile, "{} since the driver loaded")
-    yield _item("errors", "corrected errors ever", counters.ecc_corrected_aggregate, "{} corrected ever")
-    yield _item("errors", "corrected errors", counters.ecc_corrected_volatile, "{} since the driver loaded")
-    yield _item("repairs", "remapped rows", counters.remapped_uncorrectable, "{} rows remapped as uncorrectable")
-    yield _item("repairs", "remapping pending", _word(counters.remap_pending, "a remap is PENDING", "no remap pending"))
-    yield _item("repairs", "remapping failed", _word(counters.remap_failure, "remapping FAILED", "none failed"))
-    yield _item("repairs", "retired pages", counters.retired_dbe, "pages retired for double-bit errors: {}")
-    yield _item("repairs", "retired pages of single bits", counters.retired_sbe, "for single-bit errors: {}")
-    yield _item(
-        "repairs", "retirement pending", _word(counters.retired_pending, "a retirement is PENDING", "none pending")
-    )
-    yield _item("InfoROM", "InfoROM checksum", _word(counters.inforom_valid, "valid", "CORRUPTED"))
-    yield _item("moment", "temperature", sample.temperature_c, "{:g} °C")
-    yield _item("moment", "power", sample.power_w, "{:g} W")
-    yield _item("moment", "power limit", settings.power_limit_w, "limit {:g} W")
-    yield _item("moment", "SM clock", sample.sm_clock_mhz, "SM {:g} MHz")
-    yield _item("moment", "PCIe generation", sample.pcie_gen, "PCIe generation {}")
-    yield _item("moment", "PCIe width", sample.pcie_width, "x{}")
+def _pairs(before: Capture, after: Capture) -> Iterable[tuple[readings.Item, readings.Item]]:
+    return zip(readings.items(before), readings.items(after), strict=True)
 
 
-def _item(topic: str, name: str, value: Reading[str] | Reading[int] | Reading[float], form: str = "{}") -> _Item:
-    return _Item(topic, name, value if isinstance(value, Absent) else form.format(value))
-
-
-def _word(value: Reading[bool], yes: str, no: str) -> Reading[str]:
-    return value if isinstance(value, Absent) else (yes if value else no)
-
-
-def _against(out: "Console", look: "Look") -> None:
-    for diagnosis in look.diagnoses:
+def _against(out: "Console", card: Look) -> None:
+    for diagnosis in card.diagnoses:
         _diagnosis(out, diagnosis)
-    told = {diagnosis.evidence for diagnosis in look.diagnoses}
-    for finding in look.findings:
+    told = {diagnosis.evidence for diagnosis in card.diagnoses}
+    for finding in card.findings:
         if finding.reason not in told:
             _finding(out, finding)
-    if look.found:
+    if card.found:
         return
     out.print("  [green]✔[/] Nothing that was read speaks against this card. What could not be read may.")
 
@@ -143,5 +119,5 @@ def _finding(out: "Console", finding: Finding) -> None:
     look = LOOKS[finding.outcome]
     if finding.outcome in _AGAINST:
         _say(out, f"  {look.symbol} {look.word}: {finding.reason}", look.colour)
-    elif finding.outcome is Outcome.PASS and finding.probe != "identity":
+    elif finding.outcome is Outcome.PASS and finding.probe != "identity" and finding.measure != "model":
         _say(out, f"  · {finding.reason}")

@@ -10,9 +10,9 @@ import msgspec
 from gpucert import record as records
 from gpucert.baselines import baseline as baselines
 from gpucert.baselines.limit import Baseline
-from gpucert.catalogue import shelf
 from gpucert.catalogue.model import Model
 from gpucert.cli.console import ProblemError
+from gpucert.cli.matching import match
 from gpucert.outcome import ExitCode
 from gpucert.record import Identity, PlanRun, Record, UnreadableRecordError
 from gpucert.run import journal, whole_file
@@ -152,18 +152,6 @@ def _read_record(path: Path) -> tuple[bytes, Record]:
         raise ProblemError(f"{path}: {error.strerror}") from error
     except UnreadableRecordError as error:
         raise ProblemError(str(error)) from error
-
-
-def match(card: Identity) -> shelf.Match:
-    """The model of a card, by ids and sizes."""
-    return shelf.match(
-        name=_text(card.name),
-        device=_text(card.pci_device),
-        subvendor=_text(card.pci_subvendor),
-        subdevice=_text(card.pci_subdevice),
-        memory_mib=card.memory_mib if isinstance(card.memory_mib, int) else None,
-        cuda_cores=card.cuda_cores if isinstance(card.cuda_cores, int) else None,
-    )
 
 
 def _text(value: object) -> str | None:

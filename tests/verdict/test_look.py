@@ -1,0 +1,75 @@
+"""A card judged by its captures: what any of them shows counts, and a count of a life that falls is told."""
+
+import msgspec
+
+from gpucert.capture import Capture, NvLink
+from gpucert.catalogue import shelf
+from gpucert.outcome import ExitCode
+from gpucert.record import Counters, EventReason, Identity, Sample
+from gpucert.verdict.look import Look, judge_look
+
+CARD = Identity(name="NVIDIA A100-SXM4-80GB", uuid="GPU-1", pci_device="20b2", vbios="92.00.36.00.02")
+
+
+def capture(source: str = "a", **parts: object) -> Capture:
+    made = Capture(source=source, identity=CARD, sample=Sample(at_s=0.0))
+    return msgspec.structs.replace(made, **parts)
+
+
+def look(*captures: Capture, in_order: bool = True) -> Look:
+    match = shelf.match(
+        name=str(CARD.name), device="20b2", subvendor=None, subdevice=None, memory_mib=None, cuda_cores=None
+    )
+    return judge_look(CARD, captures, match, (), in_order=in_order)
+
+
+def codes(card: Look) -> list[str]:
+    return [one.code for one in card.diagnoses]
+
+
+def test_nothing_found_is_a_report_and_no_certificate() -> None:
+    card = look(capture())
+    assert (codes(card), card.exit_code, card.outcome) == ([], ExitCode.RESTRICTED, "reported")
+
+
+def test_a_fault_in_one_of_two_captures_names_its_file() -> None:
+    card = look(capture("before.txt", counters=Counters(remap_pending=True)), capture("after.txt"))
+    (found,) = card.diagnoses
+    assert (found.code, card.exit_code) == ("memory.row_remap", ExitCode.NOT_CERTIFIED)
+    assert found.evidence.endswith("(in before.txt).")
+
+
+def test_a_fault_in_every_capture_is_told_once() -> None:
+    brake = Sample(at_s=0.0, event_reasons=int(EventReason.HW_POWER_BRAKE))
+    card = look(capture("a", sample=brake), capture("b", sample=brake))
+    assert codes(card) == ["station.power"]
+    assert "(in" not in card.diagnoses[0].evidence
+
+
+def test_a_count_of_a_life_that_falls_was_cleared() -> None:
+    before = capture("may.txt", counters=Counters(ecc_uncorrected_aggregate=7627))
+    after = capture("june.txt", counters=Counters(ecc_uncorrected_aggregate=0))
+    assert "identity.history" in codes(look(before, after))
+    assert "identity.history" not in codes(look(after, before)), "counters may rise"
+    assert "identity.history" not in codes(look(before, after, in_order=False)), "nobody knows which came first"
+
+
+def test_a_correctable_remap_that_gave_way_is_no_cleared_counter() -> None:
+    before = capture(counters=Counters(remapped_correctable=1, remapped_uncorrectable=0))
+    after = capture(counters=Counters(remapped_correctable=0, remapped_uncorrectable=1))
+    assert "identity.history" not in codes(look(before, after))
+
+
+def test_links_that_are_down_while_others_run_are_named() -> None:
+    links = tuple(NvLink(link=number, up=number not in {3, 5}) for number in range(12))
+    (found,) = look(capture(nvlinks=links)).diagnoses
+    assert (found.code, found.where) == ("link.nvlink_down", "link 3, link 5")
+
+
+def test_a_baseboard_card_without_any_link_up_is_asked_about() -> None:
+    assert codes(look(capture(counters=Counters(nvlinks_up=0)))) == ["link.nvlink_down"]
+    assert codes(look(capture(counters=Counters(nvlinks_up=12)))) == []
+
+
+def test_errors_since_the_driver_was_loaded_are_found() -> None:
+    assert codes(look(capture(counters=Counters(ecc_uncorrected_volatile=1)))) == ["memory.ecc_uncorrected"]
