@@ -214,7 +214,7 @@ def test_json_carries_the_readings_themselves() -> None:
     assert a10["captures"][0]["counters"]["remapped_uncorrectable"] == 4
     assert a10["captures"][0]["counters"]["inforom_valid"] == {"absent": "unknown", "detail": "not in this capture"}
     assert a10["identity"]["serial"] == "1320000000001"
-    assert h100["sample"]["event_reasons"] == 0x88
+    assert h100["captures"][0]["sample"]["event_reasons"] == 0x88
 
 
 def test_a_name_that_its_ids_belie_is_no_model(tmp_path: Path) -> None:
