@@ -16,8 +16,9 @@ from msgspec import structs
 
 from gpucert.certificate import advice, bullets, fold, reasons
 from gpucert.certificate.harmless import harmless
-from gpucert.certificate.page import LARGEST_BYTES, PageTooLargeError, prose, render
+from gpucert.certificate.page import render
 from gpucert.certificate.payload import Happening, Payload
+from gpucert.certificate.templates import LARGEST_BYTES, PageTooLargeError, prose
 from gpucert.certificate.tiles import Tile, tiles
 from gpucert.certificate.words import STATION
 from gpucert.outcome import LOOKS, Outcome, VerdictOutcome

@@ -27,12 +27,17 @@ class Section:
 
 
 def sections(payload: Payload) -> tuple[Section, ...]:
+    """The diagnoses of a run; nothing counts against a card that has its tier or report all the same."""
+    passed = payload.verdict in {VerdictOutcome.CERTIFIED, VerdictOutcome.REPORTED}
+    return sorted_by_subject(payload.diagnoses, only_advise=passed)
+
+
+def sorted_by_subject(diagnoses: Iterable[Diagnosed], *, only_advise: bool) -> tuple[Section, ...]:
     """What is wrong with the card, then what is about the station, then advice."""
-    card = [one for one in payload.diagnoses if one.subject == "card"]
-    faults = [one for one in card if not _only_advises(one, payload)]
-    notes = [one for one in card if _only_advises(one, payload)]
-    notes += [one for one in payload.diagnoses if one.subject == "note"]
-    station = [one for one in payload.diagnoses if one.subject == "station"]
+    told = tuple(diagnoses)
+    faults = [one for one in told if one.subject == "card" and not (one.advisory or only_advise)]
+    station = [one for one in told if one.subject == "station"]
+    notes = [one for one in told if one not in (*faults, *station)]
     parts = (
         ("What is wrong with the card, and what to do", "fault", faults),
         ("About the station, not the card", "station", station),
@@ -50,8 +55,3 @@ def _meaning(code: str) -> str:
         return kind_of(code).meaning
     except UnknownDiagnosisError:
         return code
-
-
-def _only_advises(diagnosis: Diagnosed, payload: Payload) -> bool:
-    """Whether it costs the card nothing: it rests on advice alone, or the card has its tier or report all the same."""
-    return diagnosis.advisory or payload.verdict in {VerdictOutcome.CERTIFIED, VerdictOutcome.REPORTED}

@@ -14,7 +14,7 @@ COMMANDS = {
     "run": "Test a card and write the record, without judging it.",
     "judge": "Judge a record by today's limits and policy; the card is not needed.",
     "issue": "Write the certificate of a judged record.",
-    "inspect": "Read what a card says of itself from nvidia-smi output, without load.",
+    "inspect": "Read what cards say of themselves, live or from files, without load.",
     "devices": "List the GPUs of this station.",
     "history": "List the attempts that this issuer knows of.",
     "explain": "Say what a diagnosis means, what it rests on and how to repair it.",

@@ -35,6 +35,7 @@ def command(folder: Path, policy: Path | None, store: Path | None) -> None:
 def write_page(folder: "CardFolder", judged: "Judged", standing: tuple[int, str]) -> None:
     """Render and write certificate.html; `standing` is the attempt's number and the date of the first."""
     from gpucert.certificate import page, payload
+    from gpucert.certificate.templates import PageTooLargeError
     from gpucert.cli import jobs
 
     number, since = standing
@@ -49,5 +50,5 @@ def write_page(folder: "CardFolder", judged: "Judged", standing: tuple[int, str]
     )
     try:
         jobs.write(folder.certificate, page.render(contents).encode())
-    except page.PageTooLargeError as error:
+    except PageTooLargeError as error:
         raise ProblemError(str(error)) from error

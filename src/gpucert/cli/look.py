@@ -20,11 +20,11 @@ class Looks(Struct, frozen=True, kw_only=True):
     exit_code: ExitCode
 
 
-def look_at(captures: Sequence[Capture], unreadable: tuple[str, ...]) -> Looks:
-    """Join and judge. A file that could not be read decides the exit code."""
+def look_at(captures: Sequence[Capture], unreadable: tuple[str, ...], *, live: bool = False) -> Looks:
+    """Join and judge. What could not be read decides the exit code: a file is bad input, a card that hangs is not."""
     cards = tuple(
         judge_look(card.identity, card.captures, match(card.identity), card.notes, in_order=card.in_order)
         for card in joined.join(captures)
     )
-    code = ExitCode.USAGE if unreadable else worst(card.exit_code for card in cards)
-    return Looks(cards=cards, unreadable=unreadable, exit_code=code)
+    bad = (ExitCode.INCOMPLETE if live else ExitCode.USAGE) if unreadable else None
+    return Looks(cards=cards, unreadable=unreadable, exit_code=bad or worst(card.exit_code for card in cards))

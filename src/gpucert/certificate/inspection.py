@@ -1,0 +1,146 @@
+"""The inspection report: what cards say of themselves, what speaks against each, and what none of it can prove."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from gpucert.capture import Capture, LoggedXid
+from gpucert.catalogue import xid
+from gpucert.certificate import advice, proofs, readings
+from gpucert.certificate.templates import template, whole_page
+from gpucert.certificate.words import FOUND, NOTHING_FOUND, STATION
+from gpucert.outcome import Look as Mark
+from gpucert.outcome import Outcome
+from gpucert.reading import Absent
+from gpucert.verdict.look import Look
+
+COLUMNS = 4
+"""Captures that stand side by side; of more, the first and the latest ones."""
+XIDS_SHOWN = 40
+DIAGNOSES_SHOWN = 12
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file as it was read, so that a reader can check that it is the one."""
+
+    name: str
+    sha256: str
+    size: int
+    """Bytes."""
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One reading across the captures of a card; the same in all of them, it is told once."""
+
+    name: str
+    texts: tuple[str, ...]
+    same: bool
+
+
+@dataclass(frozen=True)
+class _Topic:
+    name: str
+    rows: tuple[_Row, ...]
+
+
+@dataclass(frozen=True)
+class _Logged:
+    told: LoggedXid
+    meaning: str
+    action: str
+
+
+@dataclass(frozen=True)
+class _Card:
+    """One card as the page shows it."""
+
+    look: Look
+    name: str
+    mark: Mark
+    sections: tuple[advice.Section, ...]
+    disclosed: tuple[str, ...]
+    columns: tuple[Capture, ...]
+    left_out: int
+    topics: tuple[_Topic, ...]
+    unread: tuple[tuple[str, str], ...]
+    log: tuple[_Logged, ...]
+    proofs: tuple[proofs.Shown, ...]
+
+
+def render(
+    looks: Sequence[Look], sources: Sequence[Source], unreadable: Sequence[str], *, made_at: str, version: str
+) -> str:
+    """The page. The same arguments give the same text. Raises PageTooLargeError beyond 1 MB."""
+    cards = tuple(_card(look) for look in looks)
+    return whole_page(
+        template("inspection.html.j2").render(
+            cards=cards,
+            found=sum(card.look.found for card in cards),
+            sources=sources,
+            unreadable=unreadable,
+            made_at=made_at,
+            version=version,
+            diagnoses_shown=DIAGNOSES_SHOWN,
+        )
+    )
+
+
+def _card(look: Look) -> _Card:
+    captures = look.captures
+    columns = captures if len(captures) <= COLUMNS else (captures[0], *captures[-(COLUMNS - 1) :])
+    name = look.identity.name
+    return _Card(
+        look=look,
+        name="A card that gave no name" if isinstance(name, Absent) else name,
+        mark=_mark(look),
+        sections=advice.sorted_by_subject(look.diagnoses, only_advise=False),
+        disclosed=tuple(_disclosed(look)),
+        columns=columns,
+        left_out=len(captures) - len(columns),
+        topics=tuple(_topics(columns)),
+        unread=_unread(captures),
+        log=tuple(_log(captures)),
+        proofs=proofs.shown(captures),
+    )
+
+
+def _mark(look: Look) -> Mark:
+    """How the card is marked: what is about its station alone must not read as its fault."""
+    if not look.found:
+        return NOTHING_FOUND
+    return FOUND if any(one.subject == "card" for one in look.diagnoses) else STATION
+
+
+def _disclosed(look: Look) -> Iterator[str]:
+    """What is no fault and belongs to an honest sale all the same: few remapped rows, old errors."""
+    for finding in look.findings:
+        if finding.outcome is Outcome.PASS and finding.probe != "identity" and finding.measure != "model":
+            yield finding.reason
+
+
+def _topics(captures: tuple[Capture, ...]) -> Iterator[_Topic]:
+    rows: dict[str, list[_Row]] = {}
+    for items in zip(*(readings.items(capture) for capture in captures), strict=True):
+        if any(item.known for item in items):
+            texts = tuple(str(item.text) if item.known else "–" for item in items)
+            rows.setdefault(items[0].topic, []).append(_Row(items[0].name, texts, len(set(texts)) == 1))
+    yield from (_Topic(name, tuple(group)) for name, group in rows.items())
+
+
+def _unread(captures: tuple[Capture, ...]) -> tuple[tuple[str, str], ...]:
+    """Reason and names of what no capture could read."""
+    known = {item.name for capture in captures for item in readings.items(capture) if item.known}
+    reasons: dict[str, list[str]] = {}
+    for item in readings.items(captures[0]):
+        if item.name not in known:
+            reasons.setdefault(str(item.text), []).append(item.name)
+    return tuple((reason, ", ".join(names)) for reason, names in reasons.items())
+
+
+def _log(captures: tuple[Capture, ...]) -> Iterator[_Logged]:
+    told = [one for capture in captures for one in capture.log]
+    for one in told[:XIDS_SHOWN]:
+        row = xid.describe(one.code)
+        action = row.immediate.replace("_", " ").lower()
+        yield _Logged(one, row.meaning, action or "none named")
