@@ -30,18 +30,19 @@ class Source:
 
 
 @dataclass(frozen=True)
-class _Row:
-    """One reading across the captures of a card; the same in all of them, it is told once."""
+class _Text:
+    """One reading of one capture; `differs` where the captures of the card do not agree on it."""
 
-    name: str
-    texts: tuple[str, ...]
-    same: bool
+    text: str
+    differs: bool
 
 
 @dataclass(frozen=True)
 class _Topic:
+    """The readings of one topic, in one cell for each capture."""
+
     name: str
-    rows: tuple[_Row, ...]
+    cells: tuple[tuple[_Text, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ class _Card:
     look: Look
     name: str
     mark: Mark
+    sentence: str
     sections: tuple[advice.Section, ...]
     disclosed: tuple[str, ...]
     columns: tuple[Capture, ...]
@@ -94,6 +96,7 @@ def _card(look: Look) -> _Card:
         look=look,
         name="A card that gave no name" if isinstance(name, Absent) else name,
         mark=_mark(look),
+        sentence=_sentence(look),
         sections=advice.sorted_by_subject(look.diagnoses, only_advise=False),
         disclosed=tuple(_disclosed(look)),
         columns=columns,
@@ -112,6 +115,17 @@ def _mark(look: Look) -> Mark:
     return FOUND if any(one.subject == "card" for one in look.diagnoses) else STATION
 
 
+def _sentence(look: Look) -> str:
+    if not look.found:
+        return "Nothing that was read speaks against this card. What could not be read may."
+    against = sum(one.subject == "card" for one in look.diagnoses)
+    station = sum(one.subject == "station" for one in look.diagnoses)
+    card = f"{against} {'diagnosis speaks' if against == 1 else 'diagnoses speak'} against the card" if against else ""
+    host = f"{station} {'is' if station == 1 else 'are'} about the station that held it" if station else ""
+    said = ", ".join(part for part in (card, host) if part)
+    return f"{said[:1].upper()}{said[1:]}." if said else "A reading failed its rule; see below."
+
+
 def _disclosed(look: Look) -> Iterator[str]:
     """What is no fault and belongs to an honest sale all the same: few remapped rows, old errors."""
     for finding in look.findings:
@@ -120,12 +134,19 @@ def _disclosed(look: Look) -> Iterator[str]:
 
 
 def _topics(captures: tuple[Capture, ...]) -> Iterator[_Topic]:
-    rows: dict[str, list[_Row]] = {}
-    for items in zip(*(readings.items(capture) for capture in captures), strict=True):
-        if any(item.known for item in items):
-            texts = tuple(str(item.text) if item.known else "–" for item in items)
-            rows.setdefault(items[0].topic, []).append(_Row(items[0].name, texts, len(set(texts)) == 1))
-    yield from (_Topic(name, tuple(group)) for name, group in rows.items())
+    rows = tuple(zip(*(readings.items(capture) for capture in captures), strict=True))
+    for topic in dict.fromkeys(row[0].topic for row in rows):
+        told = [row for row in rows if row[0].topic == topic and any(item.known for item in row)]
+        if told:
+            yield _Topic(topic, tuple(_cell(told, column) for column in range(len(captures))))
+
+
+def _cell(rows: list[tuple[readings.Item, ...]], column: int) -> tuple[_Text, ...]:
+    return tuple(
+        _Text(str(row[column].text), len({item.text for item in row if item.known}) > 1)
+        for row in rows
+        if row[column].known
+    )
 
 
 def _unread(captures: tuple[Capture, ...]) -> tuple[tuple[str, str], ...]:

@@ -18,7 +18,7 @@ TIERS = {
 STATION = Look("station", "⌂", "blue", "about the host that ran the test, not about the card")
 ADVICE = Look("advice", "i", "blue", "worth knowing; too little is known to hold it against the card")
 
-FOUND = Look("found", "✘", "red", "something that was read speaks against the card")
+FOUND = Look("something found", "✘", "red", "something that was read speaks against the card")
 NOTHING_FOUND = Look("nothing found", "◐", "blue", "nothing that was read speaks against the card; nothing was loaded")
 
 SAID_OF = {Outcome.FAIL, Outcome.MARGINAL, Outcome.ERROR}
