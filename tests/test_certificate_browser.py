@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gpucert.certificate.page import render
-from tests import certificates
+from tests import certificates, inspections
 
 sync_api = pytest.importorskip("playwright.sync_api")
 axe_module = pytest.importorskip("axe_playwright_python.sync_playwright")
@@ -45,10 +45,13 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     payloads = {kind: make() for kind, make in certificates.KINDS.items()}
     payloads["hostile"] = certificates.with_text(certificates.failed(), NASTY)
     payloads["endless"] = certificates.with_text(certificates.failed(), "x" * 1_000_000)
+    texts = {kind: render(payload) for kind, payload in payloads.items()}
+    texts |= {"inspection": inspections.one(), "inspected-rack": inspections.rack()}
+    texts["inspected-hostile"] = inspections.hostile(NASTY)
     paths = {}
-    for kind, payload in payloads.items():
+    for kind, text in texts.items():
         paths[kind] = folder / f"{kind}.html"
-        paths[kind].write_text(render(payload), encoding="utf-8")
+        paths[kind].write_text(text, encoding="utf-8")
     return paths
 
 
@@ -91,6 +94,8 @@ def printed(page, form: str, tmp_path: Path, pages: tuple[int, int] | None = Non
         ("failed", DESKTOP, "dark"),
         ("incomplete", PHONE, "dark"),
         ("report", DESKTOP, "light"),
+        ("inspection", PHONE, "dark"),
+        ("inspected-rack", DESKTOP, "light"),
     ],
 )
 def test_everybody_can_read_it(opened, kind: str, width: int, scheme: str) -> None:  # type: ignore[no-untyped-def]
@@ -102,7 +107,7 @@ def test_everybody_can_read_it(opened, kind: str, width: int, scheme: str) -> No
     assert found.violations_count == 0, found.generate_report()
 
 
-@pytest.mark.parametrize("kind", ["healthy", "failed", "incomplete", "burnin", "hostile", "endless"])
+@pytest.mark.parametrize("kind", ["failed", "burnin", "hostile", "endless", "inspection", "inspected-hostile"])
 def test_it_never_scrolls_sideways(opened, kind: str) -> None:  # type: ignore[no-untyped-def]
     page = opened(kind)
     page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
@@ -112,14 +117,16 @@ def test_it_never_scrolls_sideways(opened, kind: str) -> None:  # type: ignore[n
         assert wide <= width, f"{wide} px at {width}"
 
 
-@pytest.mark.parametrize("kind", ["burnin", "hostile"])
+@pytest.mark.parametrize("kind", ["burnin", "hostile", "inspected-hostile"])
 def test_it_asks_for_nothing_and_runs_nothing(opened, kind: str) -> None:  # type: ignore[no-untyped-def]
     page = opened(kind)
     page.wait_for_timeout(200)
     assert page.asked == [page.url]
     assert page.said == []
     assert page.evaluate("window.broken") is None
-    assert page.evaluate("document.querySelectorAll('script, img, a, iframe, form').length") == 0
+    assert (
+        page.evaluate("document.querySelectorAll('script, img, a:not([href^=\\'#card-\\']), iframe, form').length") == 0
+    )
     assert page.evaluate("document.querySelectorAll('[onerror], [onload], [onclick]').length") == 0
 
 

@@ -7,7 +7,7 @@ from gpucert.capture import Capture, LoggedXid
 from gpucert.catalogue import xid
 from gpucert.certificate import advice, proofs, readings
 from gpucert.certificate.templates import template, whole_page
-from gpucert.certificate.words import FOUND, NOTHING_FOUND, STATION
+from gpucert.certificate.words import ACTIONS, FOUND, NOTHING_FOUND, STATION
 from gpucert.outcome import Look as Mark
 from gpucert.outcome import Outcome
 from gpucert.reading import Absent
@@ -163,5 +163,4 @@ def _log(captures: tuple[Capture, ...]) -> Iterator[_Logged]:
     told = [one for capture in captures for one in capture.log]
     for one in told[:XIDS_SHOWN]:
         row = xid.describe(one.code)
-        action = row.immediate.replace("_", " ").lower()
-        yield _Logged(one, row.meaning, action or "none named")
+        yield _Logged(one, row.meaning, ACTIONS.get(row.immediate, row.immediate) or "none named")

@@ -1,6 +1,6 @@
 """What a card's own words prove and what they do not, topic by topic: the heart of an inspection report."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from gpucert.capture import Capture
@@ -107,12 +107,12 @@ def shown(captures: Iterable[Capture]) -> tuple[Shown, ...]:
     for capture in captures:
         known |= {item.name: str(item.text) for item in readings.items(capture) if item.known}
         logged = logged or bool(capture.log)
-    topics = (_shown(proof, known) for proof in _PROOFS)
-    return (*topics, _LOGGED if logged else _NOT_LOGGED, _NEVER)
+    read = [(proof, ", ".join(known[name] for name in proof.names if name in known)) for proof in _PROOFS]
+    topics = (Shown(proof.topic, text, proof.proves, proof.leaves_open) for proof, text in read if text)
+    return (*topics, _LOGGED if logged else _NOT_LOGGED, *_unread([proof for proof, text in read if not text]), _NEVER)
 
 
-def _shown(proof: Proof, known: dict[str, str]) -> Shown:
-    read = ", ".join(known[name] for name in proof.names if name in known)
-    if not read:
-        return Shown(proof.topic, "", NOTHING, "Everything: it was not read.")
-    return Shown(proof.topic, read, proof.proves, proof.leaves_open)
+def _unread(missing: list[Proof]) -> Iterator[Shown]:
+    """One row for all topics of which nothing was read: a row for each would bury the others."""
+    if missing:
+        yield Shown("; ".join(proof.topic for proof in missing), "", NOTHING, "Everything: it was not read.")

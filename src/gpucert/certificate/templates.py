@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from gpucert.certificate import fold, words
 from gpucert.certificate.harmless import harmless
+from gpucert.reading import Absent, Reading
 from gpucert.units import Unit
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ def _environment() -> "Environment":
         "probe": words.probe_name,
         "prose": prose,
         "shown": fold.shown,
+        "stamp": _stamp,
         "tier": words.tier_title,
         "words": words.words,
     }
@@ -71,6 +73,11 @@ def prose(text: str, longest: int = 600) -> "Markup":
     safe = str(escape(harmless(text, longest)))
     whole = _WHOLE.sub(r'<span class="keep">\g<0></span>', safe)
     return Markup(_CODE.sub(r"<code>\1</code>", whole))  # noqa: S704  # escaped before; these are our own tags
+
+
+def _stamp(said: Reading[str]) -> str:
+    """A time or place in someone's own words, where it is told."""
+    return "not told" if isinstance(said, Absent) else harmless(said, 60)
 
 
 def _measured(name: str) -> str:

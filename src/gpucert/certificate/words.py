@@ -60,6 +60,20 @@ MEASURES = {
     "thermal_soak.thermal_throttle": "time slowed by heat",
 }
 
+ACTIONS = {
+    "CHECK_APP/CUDA": "check the application and CUDA",
+    "CHECK_MECHANICALS": "check seating, cables and power",
+    "CHECK_UVM": "check unified memory",
+    "CONTACT_SUPPORT": "contact support",
+    "IGNORE": "none",
+    "RESET_GPU": "reset the GPU",
+    "RESTART_APP": "restart the application",
+    "RESTART_BM": "restart the machine",
+    "RESTART_VM": "restart the virtual machine",
+    "UPDATE_SWFW": "update driver and firmware",
+}
+"""NVIDIA's action buckets; one that is not here names a workflow of NVIDIA's and is shown as it is spelt."""
+
 _SPELT = {
     "bf16": "BF16", "c": "°C", "cuda": "CUDA", "ecc": "ECC", "fp16": "FP16", "fp32": "FP32", "fp64": "FP64",
     "inforom": "InfoROM", "int32": "INT32", "l2": "L2", "mj": "mJ", "ns": "ns", "nvlink": "NVLink",
