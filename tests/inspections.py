@@ -15,7 +15,8 @@ def a100(text: str = "", **parts: object) -> Capture:
     identity = Identity(
         name=text or "NVIDIA A100-SXM4-80GB", uuid=text or "GPU-1", serial=text or "1324020001234",
         vbios=text or "92.00", bus_id=text or "00000000:65:00.0", pci_device="20b2",
-        pci_subvendor="10de", pci_subdevice="147f", memory_mib=81920, driver=text or "535.161.08", board_part_number=Absent(Absence.UNKNOWN, text),
+        pci_subvendor="10de", pci_subdevice="147f", memory_mib=81920, driver=text or "535.161.08",
+        board_part_number=Absent(Absence.UNKNOWN, text),
     )  # fmt: skip
     known: dict[str, object] = {
         "source": text or "card.txt",
