@@ -17,7 +17,7 @@ FLOORS: list[set[str]] = [
     {"gpucert.capture"},
     {"gpucert.device", "gpucert.stress"},
     {"gpucert.probes", "gpucert.baselines"},
-    {"gpucert.run", "gpucert.verdict"},
+    {"gpucert.run", "gpucert.verdict", "gpucert.station"},
     {"gpucert.certificate", "gpucert.store", "gpucert.reports"},
     {"gpucert.cli"},
 ]
