@@ -45,7 +45,7 @@ OWN: dict[str, list[tuple[str | None, str | None, set[str]]]] = {
     "a100-mig.xml": [("NVIDIA A100-SXM4-80GB", "535.54.03", {"config.mig"})],
     "bug-report.txt": [
         ("NVIDIA L40S", "560.35.03", {"identity.inforom", "device.reset_required", "memory.ecc_uncorrected"}),
-        (None, None, {"device.lost"}),
+        (None, "560.35.03", {"device.lost"}),
     ],
 }
 """Our own captures: model, driver, diagnoses of each card."""
@@ -59,10 +59,20 @@ def test_own_captures(name: str) -> None:
 
 NOTHING: set[str] = set()
 REAL: dict[str, list[tuple[str | None, str | None, set[str]]]] = {
-    "azhpc__nvidia-smi-inforom.out": [(None, "460.32.03", {"identity.inforom"})],
+    "azhpc__nvidia-smi-inforom.out": [
+        *[(None, "460.32.03", NOTHING)] * 7,
+        (None, "460.32.03", {"identity.inforom"}),
+    ],
+    "azhpc__nvlink.bad.out": [
+        *[("Tesla V100-SXM2-32GB", None, NOTHING)] * 3,
+        *[("Tesla V100-SXM2-32GB", None, {"link.nvlink_down"})] * 4,
+    ],
     "gpud__nvidia-smi-query.535.129.03.out.0.valid.a10": [("NVIDIA A10", "535.129.03", {"memory.row_remap"})],
     "gpud__nvidia-smi-query.535.154.05.out.0.valid.4090": [("NVIDIA GeForce RTX 4090", "535.154.05", NOTHING)] * 8,
     "gpud__nvidia-smi-query.535.154.05.out.1.valid": [("NVIDIA GeForce RTX 4090", "535.154.05", NOTHING)] * 8,
+    "gpud__nvidia-smi.525.125.06.out.0.valid": [(None, "525.125.06", {"sensor.absurd"})],
+    "gpud__nvidia-smi.550.90.07.out.0.valid": [("NVIDIA H100 80GB HBM3", "550.90.07", NOTHING)] * 8,
+    "gpud__nvidia-smi.nvlink.status.a100": [("NVIDIA A100-SXM4-80GB", None, NOTHING)] * 8,
     "gpud__nvidia-smi-query.535.161.08.out.0.valid": [("NVIDIA H100 80GB HBM3", "535.161.08", {"station.power"})] * 8,
     "pai__nvidia_smi_out_of_order.xml": [("Tesla K80", "430.26", NOTHING)] * 4,
     "pai__nvidia_smi_sample.xml": [("GeForce GTX 1070", "384.66", NOTHING)] * 2,

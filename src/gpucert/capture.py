@@ -5,6 +5,7 @@ what changed between them is evidence.
 """
 
 from pathlib import PurePath
+from typing import Literal
 
 from msgspec import Struct
 
@@ -13,7 +14,7 @@ from gpucert.record import Counters, Identity, Process, Sample, Settings
 
 
 class LoggedXid(Struct, frozen=True, kw_only=True):
-    """One Xid of a card in a kernel log, however often it was logged there."""
+    """One Xid of a card in a kernel log, however often it was logged there with texts of one meaning."""
 
     code: int
     """A loss that the driver tells without a number is 79, which means just that."""
@@ -23,10 +24,24 @@ class LoggedXid(Struct, frozen=True, kw_only=True):
     last: str = ""
     """The message of the last time; empty where there was only one."""
     first_at: Reading[str] = NOT_ASKED
-    """The time stamp of the log in its own words, which may be seconds since boot."""
+    """The time stamp of the log in its own words; `[902.500001]` are seconds since boot. By place in the file."""
     last_at: Reading[str] = NOT_ASKED
+    detail: str = ""
+    """What the text adds to the number (`catalogue.xid.decode`), for example `fatal`. Another detail, another entry."""
     caused_by: int | None = None
     """The earlier Xid that the driver names as the cause (Xid 45 of newer drivers)."""
+    words: tuple[int, ...] = ()
+    """The registers that the first line shows, for errors of NVLink 5."""
+
+
+class LoggedBusErrors(Struct, frozen=True, kw_only=True):
+    """PCIe errors that the kernel logged for a card (AER), of one severity."""
+
+    severity: Literal["corrected", "non_fatal", "fatal"]
+    times: int
+    first: str
+    first_at: Reading[str] = NOT_ASKED
+    last_at: Reading[str] = NOT_ASKED
 
 
 class NvLink(Struct, frozen=True, kw_only=True):
@@ -58,6 +73,7 @@ class Capture(Struct, frozen=True, kw_only=True):
     nvlinks: tuple[NvLink, ...] = ()
     """Link by link, where the source tells them apart."""
     log: tuple[LoggedXid, ...] = ()
+    bus_errors: tuple[LoggedBusErrors, ...] = ()
     not_initialised: str = ""
     """The driver's words where the log says that it could not start the card; empty where it does not."""
     notes: tuple[str, ...] = ()

@@ -1,18 +1,21 @@
 """Where `gpucert inspect` gets its captures: files, standard input, or the cards of this station."""
 
-import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
+
+from msgspec import structs
 
 from gpucert.capture import Capture
 from gpucert.certificate.inspection import Source
 from gpucert.cli.console import ProblemError
 from gpucert.outcome import ExitCode
-from gpucert.reading import Absent
+from gpucert.reading import Absent, Reading
 from gpucert.record import Identity, Sample
 
 STATION = "this station"
+LOG_LIMIT_S = 3.0
 
 
 @dataclass
@@ -26,17 +29,13 @@ class Gathered:
 
 def from_files(files: tuple[Path, ...]) -> Gathered:
     """The captures of all files; one bad file does not hide the others."""
-    from gpucert.device import smi
+    from gpucert.device import smi, text_file
 
     found = Gathered()
     for file in dict.fromkeys(files):
         try:
-            if str(file) == "-":
-                data = _standard_input()
-                captures, source = smi.from_bytes(data, "standard input"), _source("standard input", data)
-            else:
-                captures, source = smi.load(file), _source(str(file), file.read_bytes())
-        except (smi.UnreadableCaptureError, OSError) as error:
+            captures, source = _read(file)
+        except (smi.UnreadableCaptureError, text_file.UnreadableTextError) as error:
             found.unreadable.append(str(error))
         else:
             found.captures += captures
@@ -44,19 +43,26 @@ def from_files(files: tuple[Path, ...]) -> Gathered:
     return found
 
 
-def _source(name: str, data: bytes) -> Source:
-    return Source(name, hashlib.sha256(data).hexdigest(), len(data))
-
-
-def _standard_input() -> bytes:
+def _read(file: Path) -> tuple[tuple[Capture, ...], Source]:
+    """The captures of one file with its length and digest; it is read once, and never held as a whole."""
     import sys
 
-    from gpucert.device.smi import UnreadableCaptureError
-    from gpucert.device.text_file import MAX_BYTES
+    from gpucert.device import smi, text_file
 
+    if str(file) != "-":
+        with text_file.open_file(file) as stream:
+            return _read_stream(stream, str(file))
     if sys.stdin is None:
-        raise UnreadableCaptureError("standard input: closed; name a file")
-    return sys.stdin.buffer.read(MAX_BYTES + 1)
+        raise smi.UnreadableCaptureError("standard input: closed; name a file")
+    return _read_stream(sys.stdin.buffer, "standard input")
+
+
+def _read_stream(stream: BinaryIO, name: str) -> tuple[tuple[Capture, ...], Source]:
+    from gpucert.device import smi, text_file
+
+    digested = text_file.Digested(stream)
+    captures = smi.read_stream(digested, name)
+    return captures, Source(name, digested.sha256, digested.length)
 
 
 def from_station(wanted: str | None) -> Gathered:
@@ -71,8 +77,9 @@ def from_station(wanted: str | None) -> Gathered:
         raise ProblemError(
             f"{error}\ngpucert: a file is read without a driver: gpucert inspect FILE", ExitCode.INCOMPLETE
         ) from error
-    with ThreadPoolExecutor(max_workers=max(1, len(names))) as pool:
+    with ThreadPoolExecutor(max_workers=len(names) + 1) as pool:
         looks = [(name, pool.submit(apart.look, name.strip())) for name in names]
+        log = pool.submit(_own_log)
     for name, look in looks:
         try:
             found.captures.append(look.result())
@@ -80,7 +87,32 @@ def from_station(wanted: str | None) -> Gathered:
             raise ProblemError(f"--gpu {name}: {error}") from error
         except NoDriverError as error:
             found.unreadable.append(str(error))
+    _add_log(found, log.result())
     return found
+
+
+def _own_log() -> Reading[tuple[Capture, ...]]:
+    """What the kernel log of this station says of its cards since it started."""
+    from gpucert.device import smi
+    from gpucert.station import log
+
+    lines = log.read(Path("/"), LOG_LIMIT_S)
+    if isinstance(lines, Absent):
+        return lines
+    try:
+        return smi.read("\n".join(lines), STATION)
+    except smi.UnreadableCaptureError:
+        return ()
+
+
+def _add_log(found: Gathered, log: Reading[tuple[Capture, ...]]) -> None:
+    """Add what the log says of the cards that were read; where nobody may read it, every card says so."""
+    if isinstance(log, Absent):
+        note = f"The kernel log of this station was not read: {log}"
+        found.captures = [structs.replace(one, notes=(*one.notes, note)) for one in found.captures]
+        return
+    places = {str(one.identity.bus_id) for one in found.captures}
+    found.captures += (one for one in log if str(one.identity.bus_id) in places)
 
 
 def _every(cards: tuple[Identity, ...], found: Gathered) -> list[str]:

@@ -1,192 +1,472 @@
-"""Kernel log lines of the NVIDIA driver: Xid, SXid and lost cards, read line by line and tied to cards by bus id.
+"""A kernel log as a whole: what it tells of each card, counted, in a bounded memory however long the log is.
 
-Formats: `kernel_rc.c` and `osinit.c` of NVIDIA/open-gpu-kernel-modules 595.45.04, `common_nvswitch.h` for SXid, and the
-lines of older drivers that wrote `pid='<unknown>'` or no `PCI:`.
+A log may cover several boots, between which cards change places: a bus id is tied to a card only from the line that
+names its UUID until the next boot or the next loading of the driver. What is logged of a bus id without such a line is
+known of the bus id alone.
 """
 
-import re
 from collections.abc import Iterable, Iterator
-from typing import Literal, TypeAlias
+from typing import NamedTuple
 
-import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
-from gpucert.capture import LoggedXid
+from gpucert.capture import LoggedBusErrors, LoggedXid
+from gpucert.catalogue import xid
 from gpucert.catalogue.xid import FELL_OFF_THE_BUS
-from gpucert.device import bus_id
+from gpucert.device.kernel_line import (
+    BootLine,
+    BusErrorLine,
+    BusSeverity,
+    DamagedLine,
+    DriverLine,
+    Line,
+    LostLine,
+    NamedLine,
+    PresentLine,
+    SerialLine,
+    SxidLine,
+    SxidSeverity,
+    XidLine,
+    messages,
+    split,
+    stamp,
+    stamp_of,
+)
+from gpucert.device.smi_words import NOT_STATED, quote
+from gpucert.reading import Absence, Absent, Reading
 
-_MAX_LINE = 4_096
-"""Because printk cuts lines at about a thousand characters; what is longer is not the driver's."""
+MAX_CARDS = 2_048
+"""A rack's worth; what names more was made to keep somebody waiting."""
+_MAX_ENTRIES = 10_000
+"""Different Xids of all cards together: far above what a rack can log, and small enough to keep."""
+_MAX_SWITCHES = 1_000
+_SPAN_LINES = 50
 
 
-class XidLine(Struct, frozen=True, kw_only=True):
-    """An Xid of one card."""
+class LoggedCard(Struct, frozen=True, kw_only=True):
+    """What a log tells of one card, or of one place where it names no card."""
 
     bus_id: str
-    code: int
-    text: str
-    """The driver's message, without process id and name: the name of a process never leaves the station."""
-    pid: int | None = None
-    gpu_instance: int | None = None
-    """The MIG instance that it hit."""
-    caused_by: int | None = None
-    """The earlier Xid that the driver names as the cause (Xid 45 of newer drivers)."""
-    boot_s: float | None = None
-    """Seconds since boot, where the line carries them."""
+    uuid: str | None
+    """None where the log ties no card to the bus id at that time."""
+    serial: Reading[str]
+    pci_device: str | None
+    """Four hexadecimal digits, where the kernel or the driver shows them."""
+    xids: tuple[LoggedXid, ...]
+    bus_errors: tuple[LoggedBusErrors, ...]
+    not_initialised: str
+    """The driver's words where it could not start the card."""
+
+    @property
+    def told(self) -> bool:
+        """Whether the log says more of it than that it is there."""
+        return bool(self.xids or self.bus_errors or self.not_initialised or self.uuid)
 
 
-class SxidLine(Struct, frozen=True, kw_only=True):
-    """An SXid of one NVSwitch: a matter of the baseboard, never of one GPU alone."""
+class LoggedSxid(Struct, frozen=True, kw_only=True):
+    """One SXid of one NVSwitch, however often it was logged."""
 
     switch: int
-    bus_id: str
     code: int
-    severity: Literal["fatal", "non_fatal", "unknown"]
-    text: str
-    boot_s: float | None = None
+    severity: SxidSeverity
+    times: int
 
 
-class LostLine(Struct, frozen=True, kw_only=True):
-    """A card that fell off the bus or could not be started, in a line without an Xid."""
+class KernelLog(Struct, frozen=True, kw_only=True):
+    """Everything that is kept of a log."""
+
+    cards: tuple[LoggedCard, ...]
+    """In the order in which the log speaks of them."""
+    switches: tuple[LoggedSxid, ...]
+    homeless: tuple[LostLine, ...]
+    """Losses and failed starts that name no card, each text once."""
+    damaged: int
+    """How many lines begin as an Xid and cannot be read."""
+    damaged_line: str
+    drivers: tuple[str, ...]
+    """The versions of the driver that the log names, the last one last."""
+    lines: int
+    """How many lines the log has, whatever they say."""
+    of_driver: int
+    """How many of them speak of the driver or its cards."""
+    first_at: Reading[str]
+    last_at: Reading[str]
+    overflow: bool
+    """Whether it names more cards or more kinds of events than there can be."""
+
+
+def merged(cards: Iterable[LoggedCard]) -> tuple[LoggedXid, ...]:
+    """The Xids of several entries that are of one card, those of one meaning added up, by code."""
+    told: dict[tuple[int, str], LoggedXid] = {}
+    for one in (one for card in cards for one in card.xids):
+        known = told.get((one.code, one.detail))
+        told[one.code, one.detail] = one if known is None else _added(known, one)
+    return tuple(sorted(told.values(), key=lambda one: one.code))
+
+
+def housed(log: KernelLog, where: str) -> KernelLog:
+    """The log, where what names no card is told of the only card that there is."""
+    lost = [line.text for line in log.homeless if line.kind == "lost"]
+    dead = [line.text for line in log.homeless if line.kind == "not_initialised"]
+    card = LoggedCard(
+        bus_id=where,
+        uuid=None,
+        serial=NOT_STATED,
+        pci_device=None,
+        xids=tuple(LoggedXid(code=FELL_OFF_THE_BUS, first=text) for text in lost[:1]),
+        bus_errors=(),
+        not_initialised="".join(dead[:1]),
+    )
+    return structs.replace(log, cards=(*log.cards, card), homeless=())
+
+
+def one_spelling(uuid: str) -> str:
+    """A UUID as logs and queries of one card can be compared by it."""
+    return "GPU-" + uuid.removeprefix("GPU-").lower()
+
+
+def _added(first: LoggedXid, then: LoggedXid) -> LoggedXid:
+    return LoggedXid(
+        code=first.code,
+        times=first.times + then.times,
+        first=first.first,
+        last=then.last or then.first,
+        first_at=first.first_at,
+        last_at=then.last_at,
+        detail=first.detail,
+        caused_by=first.caused_by,
+        words=first.words,
+    )
+
+
+# --- collecting
+
+
+class _Event(Struct):
+    """The first and the last of events of one kind, as lines; they are read again when the log is at its end."""
+
+    first: str
+    last: str
+    times: int = 1
+
+    def again(self, piece: str) -> None:
+        self.times += 1
+        self.last = piece
+
+
+class _Card(Struct):
+    """What has been collected of one card."""
 
     bus_id: str
-    kind: Literal["lost", "not_initialised"]
+    uuid: str | None
+    pci_device: str | None
+    xids: dict[tuple[int, str], _Event] = {}
+    lost: _Event | None = None
+    not_initialised: str = ""
+    serials: list[str] = []
+    bus_errors: dict[tuple[BusSeverity, bool], _Event] = {}
+
+
+class Book:
+    """Takes a log line by line."""
+
+    def __init__(self) -> None:
+        self._cards: dict[tuple[str, str | None, str | None], _Card] = {}
+        self._here: dict[str, _Card] = {}
+        """The card at each bus id since the last boot."""
+        self._present: dict[str, str | None] = {}
+        self._devices: dict[str, str] = {}
+        """PCI device ids since the last boot."""
+        self._last: _Card | None = None
+        """The card that was named last: what a line without a bus id speaks of."""
+        self._opened: str | None = None
+        self._events: dict[str, _Event] = {}
+        """The beginning of a line up to its number → what it counts for, whatever its text."""
+        self._decoded: dict[str, tuple[_Card, int]] = {}
+        """The same for numbers whose text decides what they count for."""
+        self._homeless: dict[str, LostLine] = {}
+        self._switches: dict[tuple[int, int, SxidSeverity], int] = {}
+        self._drivers: dict[str, None] = {}
+        self._damaged = 0
+        self._damaged_line = ""
+        self._lines = 0
+        self._of_driver = 0
+        self._first: list[str] = []
+        self._tail: list[str] = []
+        self._entries = 0
+        self._overflow = False
+
+    def skim(self, lines: list[str]) -> None:
+        """Count lines, whatever they say, and keep the first and last few for their stamps."""
+        self._lines += len(lines)
+        if len(self._first) < _SPAN_LINES:
+            self._first += (line[:_MAX_PIECE] for line in lines[: _SPAN_LINES - len(self._first)])
+        tail = [line[:_MAX_PIECE] for line in lines[-_SPAN_LINES:]]
+        self._tail = [*self._tail, *tail][-_SPAN_LINES:]
+
+    def add(self, line: str) -> None:
+        """Take one line that may be of interest."""
+        at = line.find("NVRM: Xid (")
+        if at >= 0 and '"' not in line and len(line) < _MAX_PIECE and line.find("NVRM:", at + 5) < 0:
+            event = self._again(line, _head(line, at))
+            if event is not None:
+                event.times += 1
+                event.last = line
+                self._of_driver += 1
+                return
+        for message in messages(line) if line.count("NVRM:") > 1 else (line,):
+            found = split(message)
+            if found is not None:
+                self._take(found.said, found.piece)
+
+    def _again(self, line: str, head: str) -> _Event | None:
+        """What an Xid counts for whose beginning is known: most lines of a log repeat an earlier one."""
+        event = self._events.get(head)
+        if event is None and head in self._decoded:
+            card, code = self._decoded[head]
+            text = line.partition(head)[2]
+            _, _, after_name = text.partition(", name=")
+            return card.xids.get((code, xid.decode(code, after_name.partition(",")[2] or text).words))
+        return event
+
+    def _take(self, said: Line, piece: str) -> None:
+        if self._overflow:
+            return
+        self._of_driver += 1
+        match said:
+            case XidLine():
+                self._xid(said, piece)
+            case NamedLine():
+                self._last = self._here[said.bus_id] = self._card(said.bus_id, one_spelling(said.uuid))
+                self._events.clear()
+                self._decoded.clear()
+            case SerialLine():
+                self._serial(said)
+            case LostLine():
+                self._lost(said, piece)
+            case PresentLine():
+                self._seen(said)
+            case BusErrorLine():
+                self._bus_error(said, piece)
+            case SxidLine():
+                self._sxid(said)
+            case DamagedLine():
+                self._damaged += 1
+                self._damaged_line = self._damaged_line or said.text
+            case DriverLine():
+                self._driver(said)
+            case BootLine():
+                self._forget()
+                self._devices.clear()
+
+    def _forget(self) -> None:
+        """From here on a bus id may belong to another card."""
+        self._here.clear()
+        self._events.clear()
+        self._decoded.clear()
+        self._opened = self._last = None
+
+    def _driver(self, said: DriverLine) -> None:
+        self._drivers.pop(said.version, None)
+        if len(self._drivers) < _DRIVERS:
+            self._drivers[said.version] = None
+        if said.loads:
+            self._forget()
+
+    def _xid(self, said: XidLine, piece: str) -> None:
+        card = self._at(said.bus_id)
+        event = card.xids.get((said.code, said.detail))
+        if event is None:
+            self._entries += 1
+            if self._entries > _MAX_ENTRIES:
+                self._overflow = True
+                return
+            event = card.xids[said.code, said.detail] = _Event(piece, piece)
+        else:
+            event.again(piece)
+        head = _head(piece, piece.find("NVRM: Xid ("))
+        if head and xid.has_details(said.code):
+            self._decoded[head] = card, said.code
+        elif head:
+            self._events[head] = event
+
+    def _unnamed(self, where: str) -> _Card:
+        """The place alone: no line since the last boot has named the card in it."""
+        card = self._here[where] = self._card(where, None)
+        return card
+
+    def _card(self, where: str, uuid: str | None) -> _Card:
+        device = self._devices.get(where)
+        key = (where, uuid, device if uuid is None else None)
+        card = self._cards.get(key)
+        if card is None:
+            card = _Card(bus_id=where, uuid=uuid, pci_device=device)
+            if len(self._cards) < MAX_CARDS:
+                self._cards[key] = card
+            else:
+                self._overflow = True
+        return card
+
+    def _serial(self, said: SerialLine) -> None:
+        card = self._last if said.bus_id is None else self._at(said.bus_id)
+        if card is not None and said.serial not in card.serials and len(card.serials) < _SERIALS:
+            card.serials.append(said.serial)
+
+    def _at(self, where: str) -> _Card:
+        return self._here.get(where) or self._unnamed(where)
+
+    def _lost(self, said: LostLine, piece: str) -> None:
+        where = said.bus_id or (self._opened if said.kind == "lost" else None)
+        if where is None:
+            if len(self._homeless) < _HOMELESS:
+                self._homeless.setdefault(said.text, said)
+            return
+        card = self._last = self._at(where)
+        if said.kind == "not_initialised":
+            card.not_initialised = card.not_initialised or said.text
+        elif card.lost is None:
+            card.lost = _Event(piece, piece)
+        else:
+            card.lost.again(piece)
+
+    def _seen(self, said: PresentLine) -> None:
+        self._opened = said.bus_id if said.opens else self._opened
+        if said.pci_device is not None:
+            self._devices[said.bus_id] = said.pci_device
+        if said.bus_id in self._present or len(self._present) < MAX_CARDS:
+            self._present[said.bus_id] = said.pci_device or self._present.get(said.bus_id)
+
+    def _bus_error(self, said: BusErrorLine, piece: str) -> None:
+        """Ports relay the errors of any device: only those of a place where a GPU was seen are a card's."""
+        if said.relayed and said.bus_id not in self._present and said.bus_id not in self._here:
+            return
+        card = self._at(said.bus_id)
+        event = card.bus_errors.get((said.severity, said.relayed))
+        if event is None:
+            card.bus_errors[said.severity, said.relayed] = _Event(piece, piece)
+        else:
+            event.again(piece)
+
+    def _sxid(self, said: SxidLine) -> None:
+        """The details that follow an SXid repeat its number without a severity and are no further event."""
+        key = (said.switch, said.code, said.severity)
+        told = any((said.switch, said.code, severity) in self._switches for severity in _TOLD)
+        if said.severity == "unknown" and told:
+            return
+        if key in self._switches or len(self._switches) < _MAX_SWITCHES:
+            self._switches[key] = self._switches.get(key, 0) + 1
+
+    def close(self) -> KernelLog:
+        """What the log told."""
+        cards = [_logged(card) for card in self._cards.values()]
+        named = {card.bus_id for card in cards}
+        cards += [
+            _logged(_Card(bus_id=where, uuid=None, pci_device=device))
+            for where, device in self._present.items()
+            if where not in named
+        ]
+        return KernelLog(
+            cards=tuple(cards),
+            switches=tuple(
+                LoggedSxid(switch=switch, code=code, severity=severity, times=times)
+                for (switch, code, severity), times in self._switches.items()
+            ),
+            homeless=tuple(self._homeless.values()),
+            damaged=self._damaged,
+            damaged_line=self._damaged_line,
+            drivers=tuple(self._drivers),
+            lines=self._lines,
+            of_driver=self._of_driver,
+            first_at=_first_stamp(self._first),
+            last_at=_first_stamp(reversed(self._tail)),
+            overflow=self._overflow,
+        )
+
+
+_SERIALS = 2
+_DRIVERS = 20
+_HOMELESS = 20
+_MAX_PIECE = 2_000
+"""Characters of a line that are kept."""
+_TOLD: tuple[SxidSeverity, ...] = ("fatal", "non_fatal")
+
+
+def _head(line: str, at: int) -> str:
+    """The beginning of an Xid up to the comma behind its number; empty where there is none to go by."""
+    return line[at : max(at, line.find(",", at))] if at >= 0 else ""
+
+
+def _first_stamp(lines: Iterable[str]) -> Reading[str]:
+    stamps = (stamp_of(line) for line in lines)
+    return next((one for one in stamps if one is not None), NOT_STATED)
+
+
+def _logged(card: _Card) -> LoggedCard:
+    return LoggedCard(
+        bus_id=card.bus_id,
+        uuid=card.uuid,
+        serial=_serial_of(card.serials),
+        pci_device=card.pci_device,
+        xids=tuple(sorted(_xids(card), key=lambda one: one.code)),
+        bus_errors=tuple(_bus_errors(card)),
+        not_initialised=card.not_initialised,
+    )
+
+
+def _serial_of(serials: list[str]) -> Reading[str]:
+    if len(serials) > 1:
+        return Absent(Absence.UNKNOWN, f"the log says both {quote(serials[0])} and {quote(serials[1])}")
+    return serials[0] if serials else NOT_STATED
+
+
+def _xids(card: _Card) -> Iterator[LoggedXid]:
+    """A loss that is told without a number is 79; the driver also says in plain words what its Xid 79 has said."""
+    for (code, detail), event in card.xids.items():
+        yield _logged_xid(code, detail, event)
+    if card.lost is not None and not any(code == FELL_OFF_THE_BUS for code, _ in card.xids):
+        yield _logged_xid(FELL_OFF_THE_BUS, "", card.lost)
+
+
+def _logged_xid(code: int, detail: str, event: _Event) -> LoggedXid:
+    first, last = _read_again(event.first), _read_again(event.last)
+    nvlink = xid.nvlink_error(code, first.text)
+    return LoggedXid(
+        code=code,
+        times=event.times,
+        first=first.text,
+        last=last.text if event.times > 1 else "",
+        first_at=first.at,
+        last_at=last.at,
+        detail=detail,
+        caused_by=first.caused_by,
+        words=() if nvlink is None else nvlink.words,
+    )
+
+
+class _Told(NamedTuple):
     text: str
-    boot_s: float | None = None
+    at: Reading[str]
+    caused_by: int | None
 
 
-class NamedLine(Struct, frozen=True, kw_only=True):
-    """The line that ties a bus id to a UUID, written once before the first Xid after loading the driver."""
-
-    bus_id: str
-    uuid: str
-
-
-Line: TypeAlias = XidLine | SxidLine | LostLine | NamedLine
-
-_BUS = r"(?:PCI:)?(?P<bus>[0-9a-fA-F]{4,8}:[0-9a-fA-F]{2}:[0-9a-fA-F]{2}(?:\.[0-7])?)"
-_XID = re.compile(
-    rf"NVRM:\s+Xid\s+\({_BUS}(?:\s+GPU-I:(?P<gi>\d{{1,4}}))?(?:\s+GPU-CI:\d{{1,4}})?\):\s+(?P<code>\d{{1,6}})"
-    r"(?:,\s*pid=(?:(?P<pid>\d{1,10})|'?<unknown>'?))?(?:,\s*name=(?:<unknown>|[^,]*))?(?:,\s*(?P<text>.*))?$"
-)
-_SXID = re.compile(
-    rf"nvidia-nvswitch(?P<switch>\d{{1,4}}):\s+SXid\s+\({_BUS}\):\s+(?P<code>\d{{4,6}}),\s*(?P<text>.*)$"
-)
-_LOST = re.compile(rf"NVRM:\s+GPU\s+(?:at\s+)?{_BUS}:\s+(?P<text>GPU has fallen off the bus.*|RmInitAdapter failed.*)$")
-_NAMED = re.compile(rf"NVRM:\s+GPU at {_BUS}:\s+(?P<uuid>GPU-[0-9a-fA-F-]{{36}})")
-_CAUSE = re.compile(r"caused by previous Xid (\d{1,6})")
-_BOOT = re.compile(r"\[\s*(\d{1,12}\.\d{1,9})\]")
+def _read_again(piece: str) -> _Told:
+    found = split(piece)
+    if found is None or not isinstance(found.said, XidLine | LostLine | BusErrorLine):
+        return _Told("", NOT_STATED, None)
+    cause = found.said.caused_by if isinstance(found.said, XidLine) else None
+    return _Told(found.said.text, stamp(found.before) or NOT_STATED, cause)
 
 
-def parse(line: str) -> Line | None:
-    """What one line says, None for lines of no interest."""
-    line = line[:_MAX_LINE].rstrip()
-    if "NVRM:" in line:
-        return _xid(line) or _lost(line) or _named(line)
-    return _sxid(line) if "SXid" in line else None
+def _bus_errors(card: _Card) -> Iterator[LoggedBusErrors]:
+    """By severity. The port above relays what the device tells: the higher count of the two is that of the errors."""
+    for severity in _BUS_SEVERITIES:
+        told = [event for (one, _), event in card.bus_errors.items() if one == severity]
+        if told:
+            event = max(told, key=lambda one: one.times)
+            first, last = _read_again(event.first), _read_again(event.last)
+            yield LoggedBusErrors(
+                severity=severity, times=event.times, first=first.text, first_at=first.at, last_at=last.at
+            )
 
 
-def scan(lines: Iterable[str]) -> Iterator[Line]:
-    """Every line of interest, in order. The details that follow an SXid repeat its number and are counted once."""
-    told: set[tuple[int, int]] = set()
-    for text in lines:
-        line = parse(text)
-        if isinstance(line, SxidLine):
-            if line.severity == "unknown" and (line.switch, line.code) in told:
-                continue
-            told.add((line.switch, line.code))
-        if line is not None:
-            yield line
-
-
-def by_card(lines: Iterable[Line]) -> dict[str, tuple[LoggedXid, ...]]:
-    """Bus id → the Xids of that card, each once with its count. A loss without Xid is told as 79."""
-    told: dict[str, dict[int, LoggedXid]] = {}
-    for line in lines:
-        if isinstance(line, XidLine):
-            _count(told.setdefault(line.bus_id, {}), line.code, line)
-        elif isinstance(line, LostLine) and line.kind == "lost":
-            of_card = told.setdefault(line.bus_id, {})
-            if FELL_OFF_THE_BUS not in of_card:  # because the driver says again in plain words what Xid 79 has said
-                _count(of_card, FELL_OFF_THE_BUS, line)
-    return {where: tuple(one for _, one in sorted(of_card.items())) for where, of_card in told.items()}
-
-
-def _count(of_card: dict[int, LoggedXid], code: int, line: XidLine | LostLine) -> None:
-    known = of_card.get(code)
-    of_card[code] = (
-        LoggedXid(code=code, first=line.text)
-        if known is None
-        else msgspec.structs.replace(known, times=known.times + 1, last=line.text)
-    )
-
-
-def not_initialised(lines: Iterable[Line]) -> dict[str, str]:
-    """Bus id → the driver's words about a card that it could not start."""
-    return {line.bus_id: line.text for line in lines if isinstance(line, LostLine) and line.kind == "not_initialised"}
-
-
-def _bus(match: re.Match[str]) -> str:
-    return bus_id.normal(match["bus"]) or match["bus"]
-
-
-def _boot_s(line: str, end: int) -> float | None:
-    """The last stamp before the message: some logs put their own brackets before the kernel's."""
-    stamps = _BOOT.findall(line, 0, end)
-    return float(stamps[-1]) if stamps else None
-
-
-def _xid(line: str) -> XidLine | None:
-    match = _XID.search(line)
-    if match is None:
-        return None
-    text = (match["text"] or "").strip()
-    cause = _CAUSE.search(text)
-    return XidLine(
-        bus_id=_bus(match),
-        code=int(match["code"]),
-        text=text,
-        pid=int(match["pid"]) if match["pid"] else None,
-        gpu_instance=int(match["gi"]) if match["gi"] else None,
-        caused_by=int(cause[1]) if cause else None,
-        boot_s=_boot_s(line, match.start()),
-    )
-
-
-def _sxid(line: str) -> SxidLine | None:
-    match = _SXID.search(line)
-    if match is None:
-        return None
-    text = match["text"].strip()
-    return SxidLine(
-        switch=int(match["switch"]),
-        bus_id=_bus(match),
-        code=int(match["code"]),
-        severity=_severity(text),
-        text=text,
-        boot_s=_boot_s(line, match.start()),
-    )
-
-
-def _severity(text: str) -> Literal["fatal", "non_fatal", "unknown"]:
-    word = text.partition(",")[0].strip().lower()
-    if word == "fatal":
-        return "fatal"
-    return "non_fatal" if word == "non-fatal" else "unknown"
-
-
-def _lost(line: str) -> LostLine | None:
-    match = _LOST.search(line)
-    if match is None:
-        return None
-    return LostLine(
-        bus_id=_bus(match),
-        kind="lost" if match["text"].startswith("GPU has fallen") else "not_initialised",
-        text=match["text"].strip(),
-        boot_s=_boot_s(line, match.start()),
-    )
-
-
-def _named(line: str) -> NamedLine | None:
-    match = _NAMED.search(line)
-    return NamedLine(bus_id=_bus(match), uuid=match["uuid"]) if match else None
+_BUS_SEVERITIES: tuple[BusSeverity, ...] = ("corrected", "non_fatal", "fatal")

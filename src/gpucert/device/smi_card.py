@@ -15,6 +15,21 @@ from gpucert.record import Counters, EventReason, Identity, Process, Sample, Set
 
 # --- identity
 
+_ONE_PER_CARD = ("product_name", "gpu_uuid", "uuid", "gpu_pdi", "pdi", "serial_number", "serial", "minor_number")
+
+
+def is_spliced(card: Card) -> bool:
+    """Whether lines between two cards are missing, so that the answers of both stand under one heading.
+
+    Two different answers to one of these questions may be a damaged line; to several they are two cards.
+    """
+    told = [set(card.answers.stated.get(path, ())) for path in (*_ONE_PER_CARD, *_BUS_ID)]
+    places = {bus_id.normal(text) for path in _BUS_ID for text in card.answers.stated.get(path, ())}
+    return sum(len(texts) > 1 for texts in told) > 1 or bool(places - {None, bus_id.normal(card.bus_id)})
+
+
+_BUS_ID = ("pci/bus_id", "pci/pci_bus_id")
+
 
 def driver(head: Answers) -> Reading[str]:
     """From 610 on, the driver version carries a notice in brackets and the KMD version is the one to use."""
@@ -65,7 +80,7 @@ def _max_clock(said: Reading[str]) -> Reading[int]:
 
 
 def _bus_id(card: Card) -> Reading[str]:
-    said = card.answers.say("pci/bus_id", "pci/pci_bus_id")
+    said = card.answers.say(*_BUS_ID)
     spelled = card.bus_id if isinstance(said, Absent) else said
     return bus_id.normal(spelled) or unclear(spelled)
 
@@ -273,7 +288,9 @@ def _recovery(answers: Answers) -> Reading[int]:
     drain = flag(answers.say("gpu_reset_status/drain_and_reset_recommended"))
     if required is True or drain is True:
         return _RECOVERY["reset" if required is True else "drain and reset"]
-    return required if isinstance(required, Absent) else 0
+    if isinstance(required, Absent):
+        return required
+    return drain if drain == NOT_STATED else 0
 
 
 _THERMAL_COUNTERS = (
@@ -336,20 +353,30 @@ _REASONS = (
     (EventReason.DISPLAY_CLOCKS, "display_clock_setting", "display_clocks_setting"),
 )
 """Bit, label in text, label in XML after its prefix."""
+_BEHIND = (EventReason.HW_THERMAL, EventReason.HW_POWER_BRAKE)
+_NEEDED = (EventReason.HW_SLOWDOWN, EventReason.SW_THERMAL, *_BEHIND)
+_SLOWDOWNS = EventReason.SW_THERMAL | EventReason.HW_THERMAL | EventReason.HW_POWER_BRAKE
 
 
 def _event_reasons(answers: Answers) -> Reading[int]:
-    """The mask of active reasons. Reasons that the card or an old driver does not know are not active."""
-    mask, stated = EventReason(0), 0
-    for bit, text, xml in _REASONS:
-        active = flag(answers.say(*_reason_paths(text, xml)))
-        if active is True:
-            mask |= bit
-        if isinstance(active, bool):
-            stated += 1
-        elif active != NOT_STATED and active.absent is not Absence.NOT_SUPPORTED:
-            return active
-    return int(mask) if stated else flag(answers.say(*_reason_paths("hw_slowdown", "hw_slowdown")))
+    """The mask of active reasons, where every reason that says something of the card can be read, or one is active.
+
+    A reason that the card does not have is not active; one that is not stated may be. Without the two reasons behind a
+    hardware slowdown it is enough that there is none.
+    """
+    said = {bit: flag(answers.say(*_reason_paths(text, xml))) for bit, text, xml in _REASONS}
+    mask = EventReason(0)
+    for bit, active in said.items():
+        mask |= bit if active is True else EventReason(0)
+    if mask & _SLOWDOWNS:
+        return int(mask)
+    needed = [bit for bit in _NEEDED if bit not in _BEHIND or said[EventReason.HW_SLOWDOWN] is not False]
+    unread = [(bit, one) for bit in needed if isinstance(one := said[bit], Absent)]
+    missing = next(((bit, one) for bit, one in unread if one.absent is not Absence.NOT_SUPPORTED), None)
+    if missing is not None and any(isinstance(active, bool) for active in said.values()):
+        bit, one = missing
+        return Absent(one.absent, f"{str(bit.name).lower().replace('_', ' ')}: {one.detail}")
+    return unread[0][1] if len(unread) == len(needed) else int(mask)
 
 
 def _reason_paths(text: str, xml: str) -> tuple[str, ...]:
@@ -364,9 +391,11 @@ def processes(answers: Answers) -> Reading[tuple[Process, ...]]:
     memory = (
         stated.get("processes/process_id/used_gpu_memory") or stated.get("processes/process_info/used_memory") or []
     )
+    if len(memory) > len(pids):
+        return Absent(Absence.UNKNOWN, f"the file names {len(pids)} processes and the memory of {len(memory)}")
     if not pids:
         return _no_processes(answers)
-    if len(memory) != len(pids):
+    if len(memory) < len(pids):
         memory = [""] * len(pids)
     pairs = [(count(pid, "process id"), _process_mib(mib)) for pid, mib in zip(pids, memory, strict=True)]
     absent = next((pid for pid, _ in pairs if isinstance(pid, Absent)), None)

@@ -1,55 +1,63 @@
-"""The plain text of `nvidia-smi -q`: finds every such document in a file and turns it into answers."""
+"""The plain text of `nvidia-smi -q`: takes a document line by line and turns it into answers."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from gpucert.device import bus_id
 from gpucert.device.smi_document import Card, Document, UnreadableCaptureError
 from gpucert.device.smi_words import Answers
+from gpucert.device.text_file import CUT
 
-_TITLE = re.compile(r"=+NVSMI LOG=+")
-_CARD = re.compile(r"GPU\s+([0-9A-Fa-f]{4,8}:[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2}\.[0-7])")
+_TITLE = re.compile(r"(?P<margin>\s*)=+NVSMI LOG=+\s*")
+_CARD = re.compile(r"GPU\s+([0-9A-Fa-f]{4,8}:[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2}\.[0-7])\s*")
 _NOT_A_LETTER = re.compile(r"[^a-z0-9]+")
 _MAX_LINE = 2_000
 _MAX_INDENT = 64
 """Because nvidia-smi nests six levels of four blanks; deeper lines are no part of it."""
+_MAX_HEAD_LINES = 200
+_MAX_CARD_LINES = 20_000
+"""The list of supported clocks has a thousand lines or two; nothing else is long."""
 
 
-def documents(text: str, source: str) -> tuple[Document, ...]:
-    """Every document in the text, in order. Raises UnreadableCaptureError for one that is cut off."""
-    return tuple(_document(lines, source) for lines in _split(text.splitlines()))
+def margin(line: str) -> str | None:
+    """What stands before the title where this line is one (a pasted document is indented), None for other lines."""
+    title = _TITLE.fullmatch(line)
+    return title["margin"] if title else None
 
 
-def _split(lines: Iterable[str]) -> Iterator[list[str]]:
-    """The lines between one title and the next, less the margin that a pasted title stands in."""
-    current: list[str] | None = None
-    margin = ""
-    for line in lines:
-        if _TITLE.fullmatch(line.strip()):
-            if current is not None:
-                yield current
-            current, margin = [], line[: line.index("=")]
-        elif current is not None:
-            current.append(line[:_MAX_LINE].removeprefix(margin).expandtabs(4))
-    if current is not None:
-        yield current
+def is_card(line: str) -> bool:
+    """Whether this line is the heading of a card, at its place in the first column."""
+    return _CARD.fullmatch(line) is not None
 
 
-def _document(lines: list[str], source: str) -> Document:
-    """The head and the cards; the first other line without indentation ends the last card."""
-    head: list[str] = []
-    cards: list[tuple[str, list[str]]] = []
-    for line in lines:
-        found = _CARD.fullmatch(line.strip()) if line[:1] != " " else None
+class TextDocument:
+    """One document, collected as its lines come; without a title where a card's heading stands alone."""
+
+    def __init__(self, source: str, margin: str = "") -> None:
+        self._source = source
+        self._margin = margin
+        self._head: list[str] = []
+        self._cards: list[tuple[str, list[str]]] = []
+
+    def take(self, line: str) -> bool:
+        """Take a line; False for one that is no part of the document, which is over then."""
+        line = line[:_MAX_LINE].removeprefix(self._margin).expandtabs(4)
+        found = _CARD.fullmatch(line)
         if found:
-            cards.append((bus_id.normal(found[1]) or found[1], []))
-        elif not cards:
-            head.append(line)
-        elif line[:1] == " " or not line:
-            cards[-1][1].append(line)
-        else:
-            break
-    return Document(head=_answers(head), cards=tuple(_card(where, body, source) for where, body in cards))
+            self._cards.append((bus_id.normal(found[1]) or found[1], []))
+            return True
+        lines, most = (self._cards[-1][1], _MAX_CARD_LINES) if self._cards else (self._head, _MAX_HEAD_LINES)
+        if (self._cards and line[:1] not in {" ", ""}) or len(lines) >= most:
+            return False
+        lines.append(line)
+        return True
+
+    def close(self) -> Document:
+        """The head and the cards. Raises UnreadableCaptureError for a card that is cut off."""
+        lines = self._cards[-1][1] if self._cards else self._head
+        if lines:  # because people paste without the last line end, which is no cut
+            lines[-1] = lines[-1].removesuffix(CUT)
+        return Document(head=_answers(self._head), cards=tuple(_card(*card, self._source) for card in self._cards))
 
 
 def _card(where: str, lines: list[str], source: str) -> Card:

@@ -1,12 +1,10 @@
-"""The XML of `nvidia-smi -q -x`: finds every such document in a file and turns it into answers.
+"""The XML of `nvidia-smi -q -x`: takes a document piece by piece and turns it into answers.
 
 The parser is handed the root element alone, never the prologue with its DOCTYPE, so that no DTD can define entities or
-name files to be fetched; a file that defines entities is refused by name.
+name files to be fetched.
 """
 
 import re
-from collections.abc import Iterator
-from itertools import pairwise
 from xml.parsers import expat
 
 from gpucert.device import bus_id
@@ -15,38 +13,56 @@ from gpucert.device.smi_words import Answers
 
 _ROOT = re.compile(r"<nvidia_smi_log[\s>]")
 _END = "</nvidia_smi_log>"
+_CARD = re.compile(r'<gpu id="[0-9A-Fa-f]{4,8}:')
 _MAX_DEPTH = 32
 
 
-def documents(text: str, source: str) -> tuple[Document, ...]:
-    """Every document in the text, in order. Raises UnreadableCaptureError for broken XML."""
-    starts = [match.start() for match in _ROOT.finditer(text)]
-    if starts and "<!ENTITY" in text:
-        raise UnreadableCaptureError(f"{source}: defines XML entities, which nvidia-smi never does; refused")
-    return tuple(_document(part, source) for part in _split(text, starts))
+def root(line: str) -> int | None:
+    """Where the root element of a document begins in this line, None where it does not."""
+    match = _ROOT.search(line)
+    return match.start() if match else None
 
 
-def _split(text: str, starts: list[int]) -> Iterator[str]:
-    for start, limit in pairwise([*starts, len(text)]):
-        end = text.find(_END, start, limit)
-        yield text[start:limit] if end < 0 else text[start : end + len(_END)]
+def is_card(line: str) -> bool:
+    """Whether a card begins in this line."""
+    return _CARD.search(line) is not None
 
 
-def _document(text: str, source: str) -> Document:
-    reader = _Reader(source)
-    parser = expat.ParserCreate("utf-8")
-    parser.buffer_text = True
-    parser.StartElementHandler = reader.start
-    parser.EndElementHandler = reader.end
-    parser.CharacterDataHandler = reader.text
-    try:
-        parser.Parse(text.encode("utf-8", errors="replace"), True)
-    except expat.ExpatError as error:
-        raise UnreadableCaptureError(
-            f"{source}: broken XML at line {error.lineno} of the document ({expat.ErrorString(error.code)}), perhaps "
-            "cut off; capture it again with `nvidia-smi -q -x > FILE`"
-        ) from error
-    return Document(head=Answers(reader.head), cards=tuple(reader.cards))
+class XmlDocument:
+    """One document, parsed as it comes, from its root element to the end of that."""
+
+    def __init__(self, source: str) -> None:
+        self._source = source
+        self._reader = _Reader(source)
+        self._parser = parser = expat.ParserCreate("utf-8")
+        parser.buffer_text = True
+        parser.StartElementHandler = self._reader.start
+        parser.EndElementHandler = self._reader.end
+        parser.CharacterDataHandler = self._reader.text
+        self._over = False
+
+    def take(self, line: str) -> bool:
+        """Take a line; False once the document is over. Raises UnreadableCaptureError for broken XML."""
+        if self._over:
+            return False
+        end = line.find(_END)
+        self._over = end >= 0
+        self._parse(line[: end + len(_END)] if self._over else f"{line}\n", final=False)
+        return True
+
+    def close(self) -> Document:
+        """The head and the cards. Raises UnreadableCaptureError for a document that is cut off."""
+        self._parse("", final=True)
+        return Document(head=Answers(self._reader.head), cards=tuple(self._reader.cards))
+
+    def _parse(self, text: str, *, final: bool) -> None:
+        try:
+            self._parser.Parse(text.encode("utf-8", errors="replace"), final)
+        except expat.ExpatError as error:
+            raise UnreadableCaptureError(
+                f"{self._source}: broken XML at line {error.lineno} of the document ({expat.ErrorString(error.code)}), "
+                "perhaps cut off; capture it again with `nvidia-smi -q -x > FILE`"
+            ) from error
 
 
 class _Reader:
