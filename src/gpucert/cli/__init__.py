@@ -21,6 +21,7 @@ COMMANDS = {
     "explain": "Say what a diagnosis means, what it rests on and how to repair it.",
     "simulate": "List and show the virtual cards that --simulate takes.",
     "plan": "List and show the plans that --plan takes.",
+    "catalogue": "List, show and check the GPU models that gpucert knows.",
     "schema": "Print the JSON Schema of a file that gpucert writes.",
     "completion": "Print the script that completes gpucert's words in your shell.",
 }
