@@ -1,4 +1,4 @@
-"""`gpucert catalogue` as a person uses it: find a model, read its facts with units and sources, check one's own file."""
+"""`gpucert catalogue` as a person uses it: find a model, read its facts, check a file of one's own."""
 
 from pathlib import Path
 

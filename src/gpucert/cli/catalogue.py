@@ -92,7 +92,8 @@ def _facts(model: "Model") -> Iterator[str]:
 
 
 _UNITS = {
-    "_gib": "GiB", "_mib": "MiB", "_mhz": "MHz", "_gb_s": "GB/s", "_c_per_w": "°C/W", "_w": "W", "_c": "°C", "_bits": "bit"
+    "_gib": "GiB", "_mib": "MiB", "_mhz": "MHz", "_gb_s": "GB/s", "_c_per_w": "°C/W", "_w": "W", "_c": "°C",
+    "_bits": "bit",
 }  # fmt: skip
 
 
