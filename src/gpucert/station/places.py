@@ -41,16 +41,18 @@ def _kernel_cache(environment: Mapping[str, str]) -> Path:
 
 def _place(wanted: Path) -> Place:
     path = wanted.absolute()
-    while not path.is_symlink() and not _exists(path) and path != path.parent:
+    while not _there(path) and path != path.parent:
         path = path.parent
     return Place(path=path, writable=_writable(path), free_mib=_free_mib(path))
 
 
-def _exists(path: Path) -> bool:
+def _there(path: Path) -> bool:
+    """Whether this user can see that there is something, be it a link that leads nowhere."""
     try:
-        return path.exists()
-    except OSError:  # a folder above it may not be entered
+        path.lstat()
+    except OSError:
         return False
+    return True
 
 
 def _writable(path: Path) -> Reading[bool]:

@@ -51,6 +51,8 @@ def attempt(what: str, environment: Mapping[str, str], limit_s: float) -> Tried:
         printed, end = late.output or b"", f"no answer within {limit_s:.1f} s"
     finally:
         process.kill()
+        if process.stdout is not None:
+            process.stdout.close()
         with suppress(subprocess.TimeoutExpired):
             process.wait(_CORPSE_S)
     said = tuple(_understood(printed))
