@@ -5,6 +5,7 @@ names its UUID until the next boot or the next loading of the driver. What is lo
 known of the bus id alone.
 """
 
+import re
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -87,8 +88,8 @@ class KernelLog(Struct, frozen=True, kw_only=True):
     """The versions of the driver that the log names, the last one last."""
     lines: int
     """How many lines the log has, whatever they say."""
-    of_driver: int
-    """How many of them speak of the driver or its cards."""
+    of_driver: bool
+    """Whether any of them speaks of the driver or its cards."""
     first_at: Reading[str]
     last_at: Reading[str]
     overflow: bool
@@ -190,7 +191,7 @@ class Book:
         self._damaged = 0
         self._damaged_line = ""
         self._lines = 0
-        self._of_driver = 0
+        self._of_driver = False
         self._first: list[str] = []
         self._tail: list[str] = []
         self._entries = 0
@@ -207,32 +208,32 @@ class Book:
     def add(self, line: str) -> None:
         """Take one line that may be of interest."""
         at = line.find("NVRM: Xid (")
-        if at >= 0 and '"' not in line and len(line) < _MAX_PIECE and line.find("NVRM:", at + 5) < 0:
-            event = self._again(line, _head(line, at))
-            if event is not None:
+        end = line.find(",", at) if at >= 0 else -1
+        if end >= 0:  # most lines of a log repeat an earlier one, whose beginning is known
+            head = line[at:end]
+            event = self._events.get(head)
+            if event is None and head in self._decoded:
+                event = self._decoded_event(head, line[end:])
+            if event is not None and len(line) < _MAX_PIECE and line.find(_DRIVER, end) < 0:
                 event.times += 1
                 event.last = line
-                self._of_driver += 1
                 return
-        for message in messages(line) if line.count("NVRM:") > 1 else (line,):
+        for message in messages(line) if line.count(_DRIVER) > 1 else (line,):
             found = split(message)
             if found is not None:
                 self._take(found.said, found.piece)
 
-    def _again(self, line: str, head: str) -> _Event | None:
-        """What an Xid counts for whose beginning is known: most lines of a log repeat an earlier one."""
-        event = self._events.get(head)
-        if event is None and head in self._decoded:
-            card, code = self._decoded[head]
-            text = line.partition(head)[2]
-            _, _, after_name = text.partition(", name=")
-            return card.xids.get((code, xid.decode(code, after_name.partition(",")[2] or text).words))
-        return event
+    def _decoded_event(self, head: str, text: str) -> _Event | None:
+        """What an Xid counts for whose text decides."""
+        card, code = self._decoded[head]
+        message = text.partition('"')[0]  # because in JSON it ends there
+        _, _, after_name = message.partition(", name=")
+        return card.xids.get((code, xid.decode(code, after_name.partition(",")[2] or message).words))
 
     def _take(self, said: Line, piece: str) -> None:
         if self._overflow:
             return
-        self._of_driver += 1
+        self._of_driver = True
         match said:
             case XidLine():
                 self._xid(said, piece)
@@ -284,11 +285,11 @@ class Book:
             event = card.xids[said.code, said.detail] = _Event(piece, piece)
         else:
             event.again(piece)
-        head = _head(piece, piece.find("NVRM: Xid ("))
+        head = _HEAD.search(piece)
         if head and xid.has_details(said.code):
-            self._decoded[head] = card, said.code
+            self._decoded[head[0]] = card, said.code
         elif head:
-            self._events[head] = event
+            self._events[head[0]] = event
 
     def _unnamed(self, where: str) -> _Card:
         """The place alone: no line since the last boot has named the card in it."""
@@ -383,17 +384,14 @@ class Book:
         )
 
 
+_DRIVER = "NVRM:"
+_HEAD = re.compile(r"NVRM: Xid \([^,]*(?=,)")
 _SERIALS = 2
 _DRIVERS = 20
 _HOMELESS = 20
 _MAX_PIECE = 2_000
 """Characters of a line that are kept."""
 _TOLD: tuple[SxidSeverity, ...] = ("fatal", "non_fatal")
-
-
-def _head(line: str, at: int) -> str:
-    """The beginning of an Xid up to the comma behind its number; empty where there is none to go by."""
-    return line[at : max(at, line.find(",", at))] if at >= 0 else ""
 
 
 def _first_stamp(lines: Iterable[str]) -> Reading[str]:

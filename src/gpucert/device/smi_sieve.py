@@ -74,6 +74,9 @@ class Sieve:
                     continue
                 if not _is_marked(line):
                     continue
+                if not _may_begin(line):
+                    self._note(line)
+                    continue
             for part in _ROOTS.split(line) if line.count("<nvidia_smi_log") > 1 else (line,):
                 yield from self._take(part)
 
@@ -187,6 +190,17 @@ class Sieve:
 
 
 _MAX_LISTED = 500
+
+
+def _may_begin(line: str) -> bool:
+    """Whether a document may begin in this line."""
+    return (
+        "NVSMI LOG" in line
+        or "<nvidia_smi_log" in line
+        or "<!ENTITY" in line
+        or "<gpu id=" in line
+        or line.startswith("GPU ")
+    )
 
 
 def _is_marked(line: str) -> bool:
