@@ -7,6 +7,8 @@ import hashlib
 import io
 import lzma
 import string
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -498,6 +500,35 @@ def test_a_log_is_counted_the_same_however_it_was_written(encoding: str, packed:
     (card,) = smi.read_stream(io.BytesIO(gzip.compress(data) if packed else data), "kern.log")
     assert [(one.code, one.times) for one in card.log] == [(79, 5_000)]
     assert "40000 lines from [902.500001] to [902.500001]" in card.notes[0]
+
+
+MEASURE = """
+import os, sys
+process = os.posix_spawn(sys.executable, [sys.executable, "-m", "gpucert", "inspect", *sys.argv[1:]], os.environ)
+_, status, usage = os.wait4(process, 0)
+print("ru_maxrss", usage.ru_maxrss, os.waitstatus_to_exitcode(status))
+"""
+"""A small process between this one and the command, because what its parent holds counts as a new process's peak."""
+
+
+@pytest.mark.parametrize("kind", ["xids", "noise", "gzip", "utf-16", "one line", "nul"])
+def test_a_long_log_is_read_in_less_than_100_mb_of_memory(tmp_path: Path, kind: str) -> None:
+    unlike = (XID.replace("902.5", f"{n}.5").replace("3b:00", f"{n % 8:02x}:00") for n in range(200_000))
+    text = NOISE * 320_000 + XID if kind == "noise" else "".join(unlike)
+    assert len(text) >= 20_000_000
+    data = {
+        "gzip": lambda: gzip.compress(text.encode(), 1),
+        "utf-16": lambda: text.encode("utf-16"),
+        "one line": lambda: text.replace("\n", " ").encode(),
+        "nul": lambda: text.encode() + bytes(20_000_000) + b"\n" + XID.encode(),
+    }.get(kind, text.encode)()
+    path = tmp_path / "kern.log"
+    path.write_bytes(data)
+    command = [sys.executable, "-c", MEASURE, str(path)]
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    words, kib, code = told[-1].split()
+    assert (words, code) == ("ru_maxrss", "20")
+    assert int(kib) * 1024 < 100_000_000, "the interpreter and its imports included"
 
 
 def test_a_log_between_documents_belongs_to_neither() -> None:
