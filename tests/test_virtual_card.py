@@ -301,7 +301,7 @@ SEEN = [
     ("nvlink-down", {"counters.nvlinks_up"}),
     ("pending-mode", {"settings.ecc_pending"}),
     ("mig-on", {"settings.mig", "settings.mig_pending"}),
-    ("other-process", {"processes"}),
+    ("other-process", {"processes", "settings.memory_used_mib"}),
     ("absurd", {"sample.temperature_c"}),
     ("slow-compute", set()),
     ("slow-memory", set()),

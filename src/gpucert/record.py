@@ -44,6 +44,8 @@ class Identity(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     max_sm_clock_mhz: Reading[int] = NOT_ASKED
     max_memory_clock_mhz: Reading[int] = NOT_ASKED
     driver: Reading[str] = NOT_ASKED
+    gsp_firmware: Reading[str] = NOT_ASKED
+    """Version of the firmware of the GPU's own system processor; the driver's version where both belong together."""
     window_mib: int | None = None
     """Virtual cards only: the size of the simulated window of memory, which is what is tested and counted."""
 
@@ -65,21 +67,51 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     mig_pending: Reading[bool] = NOT_ASKED
     persistence: Reading[bool] = NOT_ASKED
     virtualization: Reading[str] = NOT_ASKED
+    confidential_compute: Reading[bool] = NOT_ASKED
+    """Of the whole station; counters and speed differ while it is on."""
+    compute_mode: Reading[str] = NOT_ASKED
+    """`default`, `exclusive-process`, `exclusive-thread` or `prohibited`: how often CUDA may open the card."""
+    display_active: Reading[bool] = NOT_ASKED
+    """Whether something is shown through the card, which takes memory and time from a test."""
+    power_source: Reading[str] = NOT_ASKED
+    """`ac`, `battery` or `undersized`: the last is a supply that cannot feed the card."""
     power_limit_w: Reading[float] = NOT_ASKED
     """The enforced limit, out-of-band limits included."""
+    power_requested_w: Reading[float] = NOT_ASKED
+    """The limit that software of this station asked for; above the enforced one where something else holds it down."""
     power_default_w: Reading[float] = NOT_ASKED
     power_min_w: Reading[float] = NOT_ASKED
     power_max_w: Reading[float] = NOT_ASKED
     slowdown_c: Reading[float] = NOT_ASKED
     shutdown_c: Reading[float] = NOT_ASKED
     max_operating_c: Reading[float] = NOT_ASKED
+    memory_max_c: Reading[float] = NOT_ASKED
+    """Memory temperature from which software slows the card down."""
     margin_c: Reading[float] = NOT_ASKED
     """Degrees below the nearest slowdown at the moment of reading (T.Limit)."""
+    tlimit_shutdown_c: Reading[float] = NOT_ASKED
+    """Margin at which the hardware may shut down, −8 on most; like the next three, where thresholds in °C are gone."""
+    tlimit_slowdown_c: Reading[float] = NOT_ASKED
+    """Margin at which the hardware may slow down, −2 on most."""
+    tlimit_memory_c: Reading[float] = NOT_ASKED
+    """Margin at which software may slow down because of the memory's temperature."""
+    tlimit_max_c: Reading[float] = NOT_ASKED
+    """Margin at which software may hold clocks below the base clock, 0 on most."""
     fans: Reading[int] = NOT_ASKED
     pcie_gen_max: Reading[int] = NOT_ASKED
     """What the GPU supports, whatever the slot does."""
+    pcie_gen_max_slot: Reading[int] = NOT_ASKED
+    """The smaller of GPU and slot."""
     pcie_width_max: Reading[int] = NOT_ASKED
     """The smaller of GPU and slot."""
+    event_reasons_supported: Reading[int] = NOT_ASKED
+    """Bits of the clock-event reasons that the card can tell: a clear bit that is not among them says nothing."""
+    memory_used_mib: Reading[int] = NOT_ASKED
+    """Memory in use at the moment of reading, without what the driver keeps for itself."""
+    memory_reserved_mib: Reading[int] = NOT_ASKED
+    """Memory that driver and firmware keep for themselves."""
+    utilization_percent: Reading[int] = NOT_ASKED
+    """Share of the last moments in which the card was computing; high right after start while ECC scrubs memory."""
 
 
 class Counters(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -99,6 +131,8 @@ class Counters(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Banks whose spare rows are max, high, partial, low, none."""
     retired_sbe: Reading[int] = NOT_ASKED
     retired_dbe: Reading[int] = NOT_ASKED
+    retired_dbe_7d: Reading[int] = NOT_ASKED
+    """Pages retired for a double-bit error in the seven days before this reading, by the clock of this station."""
     retired_pending: Reading[bool] = NOT_ASKED
     repair_pending: Reading[bool] = NOT_ASKED
     """A repair of a memory channel or a TPC waits for a reset (driver 580 and newer)."""
@@ -107,11 +141,33 @@ class Counters(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     inforom_valid: Reading[bool] = NOT_ASKED
     recovery_action: Reading[int] = NOT_ASKED
     """0 none; anything else is an action that the driver asks for (NVML field 230)."""
+    driver_loaded_s: Reading[int] = NOT_ASKED
+    """Seconds of the card's life with a driver loaded, as the InfoROM counts them (driver 615 and newer)."""
     pcie_replays: Reading[int] = NOT_ASKED
+    pcie_replay_rollovers: Reading[int] = NOT_ASKED
+    """Replays that had to start over: the link was retrained."""
+    pcie_recoveries: Reading[int] = NOT_ASKED
+    """Times that the link left L0 for recovery."""
+    pcie_correctable: Reading[int] = NOT_ASKED
+    """This and the next ten are Advanced Error Reporting, which Hopper and newer tell (NVML fields 173 to 183)."""
+    pcie_nonfatal: Reading[int] = NOT_ASKED
+    pcie_fatal: Reading[int] = NOT_ASKED
+    pcie_unsupported_requests: Reading[int] = NOT_ASKED
+    pcie_receiver_errors: Reading[int] = NOT_ASKED
+    pcie_naks_received: Reading[int] = NOT_ASKED
+    pcie_naks_sent: Reading[int] = NOT_ASKED
+    pcie_bad_tlps: Reading[int] = NOT_ASKED
+    pcie_bad_dllps: Reading[int] = NOT_ASKED
+    pcie_lcrc_errors: Reading[int] = NOT_ASKED
+    pcie_lane_errors: Reading[int] = NOT_ASKED
     nvlinks_up: Reading[int] = NOT_ASKED
     nvlink_errors: Reading[int] = NOT_ASKED
     throttle_thermal_ns: Reading[int] = NOT_ASKED
-    """Software and hardware thermal slowdown since driver load."""
+    """Software and hardware thermal slowdown since driver load, added up; the next two are its parts."""
+    throttle_sw_thermal_ns: Reading[int] = NOT_ASKED
+    """Clocks lowered by software to keep core and memory below their highest operating temperatures."""
+    throttle_hw_thermal_ns: Reading[int] = NOT_ASKED
+    """Clocks halved, or worse, by hardware because of heat."""
     throttle_power_brake_ns: Reading[int] = NOT_ASKED
     energy_mj: Reading[int] = NOT_ASKED
 

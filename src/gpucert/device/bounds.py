@@ -22,6 +22,7 @@ MAX_MEGAHERTZ = Bounds(1, 50_000)
 FAN_PERCENT = Bounds(0, 250)  # NVML allows more than 100
 MEMORY_MIB = Bounds(1, 2**27)
 PROCESS_MIB = Bounds(0, 2**27)
+PERCENT = Bounds(0, 100)
 PCIE_GENERATION = Bounds(1, 10)
 PCIE_WIDTH = Bounds(1, 32)
 BUS_BITS = Bounds(8, 65_536)
@@ -31,6 +32,7 @@ BANKS = Bounds(0, 2**20)
 COUNTER = Bounds(0, 2**63)
 GIGABYTES_PER_S = Bounds(0, 100_000)
 MASK = Bounds(0, 2**32 - 2)
+DEVICE_IDENTIFIER = Bounds(1, 2**64 - 2)
 
 _NOT_A_COUNT = (2**32 - 1, 2**64 - 1)
 """All ones: what a register answers when nobody is at home."""

@@ -6,7 +6,8 @@ units and traps of the calls: nvml.h of CUDA 13.5 and nvidia-ml-py 13.615. Nothi
 
 import ctypes
 import os
-from collections.abc import Callable, Container
+import time
+from collections.abc import Callable, Container, Iterable, Mapping
 from functools import partial
 from threading import Thread
 from types import ModuleType
@@ -18,21 +19,30 @@ from gpucert.device import bounds, bus_id
 from gpucert.device.gpu import NoDriverError, NoSuchGpuError
 from gpucert.device.nvml_answers import (
     CORRUPTED_INFOROM,
+    INVALID_ARGUMENT,
+    NO_SUCH_GPU,
+    TIMEOUT,
+    FieldId,
     UnexpectedAnswerError,
     absence,
     anything,
     bounded,
+    counted,
     done,
     fields,
     flag,
     histogram,
-    is_no_such_gpu,
-    length,
+    mebibytes,
     member,
+    named,
+    not_offered,
     numbers,
     pci,
     real,
+    retired_within,
+    retirements,
     then,
+    total,
     whole,
     word,
 )
@@ -42,18 +52,66 @@ from gpucert.record import Counters, Event, Identity, Process, Sample, Settings
 T = TypeVar("T")
 
 _SM, _MEMORY = 1, 2  # nvmlClockType_t
-_SHUTDOWN, _SLOWDOWN, _MAX_OPERATING = 0, 1, 3  # nvmlTemperatureThresholds_t
+_DIE = 0  # nvmlTemperatureSensors_t
+_SHUTDOWN, _SLOWDOWN, _MEMORY_MAX, _MAX_OPERATING = 0, 1, 2, 3  # nvmlTemperatureThresholds_t
 _CORRECTED, _UNCORRECTED = 0, 1  # nvmlMemoryErrorType_t
 _VOLATILE, _AGGREGATE = 0, 1  # nvmlEccCounterType_t
 _MULTIPLE_SBE, _DBE = 0, 1  # nvmlPageRetirementCause_t
 _LINK_ERRORS = range(5)  # nvmlNvLinkErrorCounter_t: replay, recovery, CRC flit, CRC data, ECC data
+_MAX_LINKS = 36  # NVML_NVLINK_MAX_LINKS of driver 615; older bindings say 18
+_THERMAL_POLICY = 1  # nvmlPerfPolicyType_t
 _XID_EVENT = 8  # nvmlEventTypeXidCriticalError
-_TIMEOUT = 10  # nvmlReturn_t of a wait in which nothing happened
+_MEMORY_V2 = 0x02000028  # nvmlMemory_v2, a version word: size of the structure, and 2 << 24
 _VIRTUALIZATION = {0: "none", 1: "pass-through", 2: "vgpu", 3: "host-vgpu", 4: "host-vsga"}
+_COMPUTE_MODES = {0: "default", 1: "exclusive-thread", 2: "prohibited", 3: "exclusive-process"}
+_POWER_SOURCES = {0: "ac", 1: "battery", 2: "undersized"}
+_CONFIDENTIAL = {0: False, 1: True, 2: True}  # 2: for bare-metal use
 
-_MEMORY_TEMPERATURE, _POWER_INSTANT, _RECOVERY_ACTION = 82, 186, 230  # nvmlFieldValue_t ids
+# Numbers of field values, NVML_FI_DEV_* of nvml.h
+_THERMAL_POLICY_NS = 75
+_MEMORY_TEMPERATURE, _POWER_INSTANT, _RECOVERY_ACTION = 82, 186, 230
+_PCIE_REPLAYS, _PCIE_ROLLOVERS, _PCIE_RECOVERIES = 94, 95, 169
+_LINK_SPEED = 164
+_PCIE_ERRORS = {
+    173: "pcie_correctable",
+    174: "pcie_naks_received",
+    175: "pcie_receiver_errors",
+    176: "pcie_bad_tlps",
+    177: "pcie_naks_sent",
+    178: "pcie_bad_dllps",
+    179: "pcie_nonfatal",
+    180: "pcie_fatal",
+    181: "pcie_unsupported_requests",
+    182: "pcie_lcrc_errors",
+    183: "pcie_lane_errors",
+}
+_TLIMIT_SHUTDOWN, _TLIMIT_SLOWDOWN, _TLIMIT_MEMORY, _TLIMIT_MAX = 193, 194, 195, 196
+_LINK5_ERRORS = (208, 211, 215)
+"""Packets received with errors, lapses of link integrity, recoveries: NVLink 5 counts these and not the older five."""
 _SW_THERMAL_NS, _HW_THERMAL_NS, _POWER_BRAKE_NS = 269, 270, 271
+_COUNTED = (
+    _RECOVERY_ACTION,
+    _SW_THERMAL_NS,
+    _HW_THERMAL_NS,
+    _POWER_BRAKE_NS,
+    _THERMAL_POLICY_NS,
+    _PCIE_REPLAYS,
+    _PCIE_ROLLOVERS,
+    _PCIE_RECOVERIES,
+    *_PCIE_ERRORS,
+)
+
+# Calls of which older drivers know only the second
+_REASONS_NOW = ("nvmlDeviceGetCurrentClocksEventReasons", "nvmlDeviceGetCurrentClocksThrottleReasons")
+_REASONS_SUPPORTED = ("nvmlDeviceGetSupportedClocksEventReasons", "nvmlDeviceGetSupportedClocksThrottleReasons")
+_TEMPERATURE = ("nvmlDeviceGetTemperatureV", "nvmlDeviceGetTemperature")
+_PROCESSES = (
+    ("nvmlDeviceGetComputeRunningProcesses_v3", "nvmlDeviceGetComputeRunningProcesses_v2"),
+    ("nvmlDeviceGetGraphicsRunningProcesses_v3", "nvmlDeviceGetGraphicsRunningProcesses_v2"),
+)
+
 _MIB = 2**20
+_WEEK_S = 7 * 86_400
 _MAX_EVENTS = 256
 """Xids taken at one poll: a storm must not hold up the monitor."""
 
@@ -61,18 +119,48 @@ _MAX_EVENTS = 256
 # --- the door to pynvml
 
 
-def ask(call: str, convert: Callable[[object], T], *arguments: object) -> Reading[T]:
-    """Call one function of pynvml by name; every way to get no value is an absent reading with its reason."""
+def ask(
+    call: str, convert: Callable[[object], T], *arguments: object, answers: Mapping[int, T] | None = None
+) -> Reading[T]:
+    """Call one function of pynvml by name; every way to get no value is an absent reading with its reason.
+
+    `answers` are return codes that are no failures of this call, with what they mean.
+    """
     binding = _binding()
     function = getattr(binding, call, None)
     if function is None:
         return Absent(Absence.DRIVER_TOO_OLD, f"the installed nvidia-ml-py has no {call}")
     try:
-        return convert(function(*arguments))
+        value = function(*arguments)
     except binding.NVMLError as error:
-        return absence(error.value, call, str(error))
-    except (UnexpectedAnswerError, UnicodeDecodeError) as error:
+        if answers is not None and error.value in answers:
+            return answers[error.value]
+        return absence(error.value, call, _words(error))
+    except Exception as error:  # noqa: BLE001  # a binding of another age raises what it likes; a run must go on
+        return _unasked(call, error)
+    return _converted(call, convert, value)
+
+
+def _converted(call: str, convert: Callable[[object], T], value: object) -> Reading[T]:
+    try:
+        return convert(value)
+    except UnexpectedAnswerError as error:
         return Absent(Absence.UNKNOWN, f"{call} answered {error}")
+
+
+def _words(error: Exception) -> str:
+    """What a failure says. The words come from the library, which may lack them or write them in no known letters."""
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001  # whatever is wrong with the words, the code is kept
+        return f"code {getattr(error, 'value', 'unknown')}"
+
+
+def _unasked(call: str, error: Exception) -> Absent:
+    """The call or its answer did not come through, most likely because the binding is of another age."""
+    if type(error).__name__ == "NVMLLibraryMismatchError":
+        return Absent(Absence.DRIVER_TOO_OLD, f"{call}: {error}")
+    return Absent(Absence.UNKNOWN, f"{call}: the installed nvidia-ml-py fails: {type(error).__name__}: {_words(error)}")
 
 
 def _binding() -> ModuleType:
@@ -82,19 +170,34 @@ def _binding() -> ModuleType:
     return pynvml
 
 
+def _structure(name: str) -> Reading[ctypes.Structure]:
+    """A structure of the binding with its version word, else all ones, so that what nobody fills in is absurd."""
+    kind = getattr(_binding(), name, None)
+    if kind is None:
+        return Absent(Absence.DRIVER_TOO_OLD, f"the installed nvidia-ml-py has no {name}")
+    made = kind()
+    assert isinstance(made, ctypes.Structure)
+    for name in (one[0] for one in made._fields_ if one[0] != "version"):
+        setattr(made, name, -1)
+    return made
+
+
 def _first(*attempts: Callable[[], Reading[T]]) -> Reading[T]:
-    """The first value; without one, the first reason that is not merely the age of driver or binding."""
+    """The first value; without one, the most telling reason: a failure before a lack, and the driver's age last."""
     reasons: list[Absent] = []
     for attempt in attempts:
         reading = attempt()
         if not isinstance(reading, Absent):
             return reading
-        if reading.absent in (Absence.LOST, Absence.RESET_REQUIRED):
+        if reading.absent in _FINAL:
             return reading
         reasons.append(reading)
-    telling = (reason for reason in reasons if reason.absent is not Absence.DRIVER_TOO_OLD)
-    return next(telling, reasons[0])
+    return min(reasons, key=lambda reason: _LACKS.index(reason.absent) if reason.absent in _LACKS else -1)
 
+
+_LACKS = (Absence.NOT_SUPPORTED, Absence.DRIVER_TOO_OLD)
+_FINAL = (Absence.LOST, Absence.RESET_REQUIRED)
+"""Whatever else is asked after one of these, the answer will be the same."""
 
 _START_FAILURES = {
     9: "the NVIDIA kernel module is not loaded; `sudo modprobe nvidia`, or restart after installing the driver",
@@ -105,12 +208,17 @@ _START_FAILURES = {
 
 
 def _start() -> None:
-    binding = _binding()
+    try:
+        binding = _binding()
+    except ImportError as error:
+        raise NoDriverError(f"nvidia-ml-py cannot be imported ({error}): `pip install nvidia-ml-py`") from error
     try:
         binding.nvmlInit()
     except binding.NVMLError as error:
-        reason = _START_FAILURES.get(error.value, f"NVML could not be started: {error} (code {error.value})")
-        raise NoDriverError(reason) from error
+        words = f"NVML could not be started: {_words(error)} (code {error.value})"
+        raise NoDriverError(_START_FAILURES.get(error.value, words)) from error
+    except Exception as error:
+        raise NoDriverError(f"NVML could not be started: {type(error).__name__}: {_words(error)}") from error
 
 
 def _stop() -> None:
@@ -201,11 +309,8 @@ def _by_index(index: int) -> object:
 
 
 def _lookup(call: str, argument: object) -> object | None:
-    binding = _binding()
-    try:
-        return anything(getattr(binding, call)(argument))
-    except binding.NVMLError as error:
-        return None if is_no_such_gpu(error.value) else absence(error.value, call, str(error))
+    """A handle, the reason why there is none, or None where no such card exists."""
+    return ask(call, anything, argument, answers=dict.fromkeys(NO_SUCH_GPU))
 
 
 # --- one card
@@ -229,18 +334,31 @@ class NvmlGpu:
         self._events: Reading[object] = self._watch() if watch else NOT_ASKED
         self._told_unwatched = False
 
-    def _ask(self, call: str, convert: Callable[[object], T], *arguments: object) -> Reading[T]:
+    def _ask(
+        self, call: str, convert: Callable[[object], T], *arguments: object, answers: Mapping[int, T] | None = None
+    ) -> Reading[T]:
         if isinstance(self._handle, Absent):
             return self._handle
-        return ask(call, convert, self._handle, *arguments)
+        return ask(call, convert, self._handle, *arguments, answers=answers)
 
-    def _fields(self, *ids: int) -> dict[int, Reading[float]]:
+    def _fill(self, call: str, structure: str, convert: Callable[[object], T]) -> Reading[T]:
+        """Have a structure filled. It goes by reference, because the binding would pass a bare one by value."""
+        made = _structure(structure)
+        if isinstance(made, Absent):
+            return self._handle if isinstance(self._handle, Absent) else made
+        return self._ask(call, lambda _done: convert(made), ctypes.byref(made))
+
+    def _fields(self, *ids: FieldId) -> dict[FieldId, Reading[float]]:
         """Field values; all of them carry the reason when the call as a whole fails."""
         found = self._ask("nvmlDeviceGetFieldValues", fields, list(ids))
         if isinstance(found, Absent):
             return dict.fromkeys(ids, found)
         silent = Absent(Absence.UNKNOWN, "the driver left this field out")
-        return {number: found.get(number, silent) for number in ids}
+        return {field: found.get(field, silent) for field in ids}
+
+    def _card_fields(self, ids: Iterable[int]) -> dict[int, Reading[float]]:
+        """Field values of the card as a whole, by number."""
+        return {number: value for (number, _), value in self._fields(*((one, 0) for one in ids)).items()}
 
     # --- identity
 
@@ -250,7 +368,7 @@ class NvmlGpu:
         return Identity(
             name=self._ask("nvmlDeviceGetName", word),
             uuid=self._ask("nvmlDeviceGetUUID", word),
-            pdi=then(self._ask("nvmlDeviceGetPdi", whole), lambda number: f"0x{number:016x}"),
+            pdi=then(self._ask("nvmlDeviceGetPdi", whole), _device_identifier),
             serial=self._ask("nvmlDeviceGetSerial", word),
             board_part_number=self._ask("nvmlDeviceGetBoardPartNumber", word),
             vbios=self._ask("nvmlDeviceGetVbiosVersion", word),
@@ -268,6 +386,7 @@ class NvmlGpu:
             max_sm_clock_mhz=self._max_clock(_SM),
             max_memory_clock_mhz=self._max_clock(_MEMORY),
             driver=ask("nvmlSystemGetDriverVersion", word),
+            gsp_firmware=self._ask("nvmlDeviceGetGspFirmwareVersion", word),
         )
 
     def _memory_mib(self) -> Reading[int]:
@@ -285,26 +404,43 @@ class NvmlGpu:
         ecc = self._ask("nvmlDeviceGetEccMode", numbers(2))
         mig = self._ask("nvmlDeviceGetMigMode", numbers(2))
         power = self._ask("nvmlDeviceGetPowerManagementLimitConstraints", numbers(2))
+        margins = self._card_fields((_TLIMIT_SHUTDOWN, _TLIMIT_SLOWDOWN, _TLIMIT_MEMORY, _TLIMIT_MAX))
+        memory = self._ask("nvmlDeviceGetMemoryInfo", _memory_in_use, _MEMORY_V2)
         return Settings(
             ecc=then(ecc, lambda pair: flag(pair[0])),
             ecc_pending=then(ecc, lambda pair: flag(pair[1])),
             mig=then(mig, lambda pair: flag(pair[0])),
             mig_pending=then(mig, lambda pair: flag(pair[1])),
             persistence=then(self._ask("nvmlDeviceGetPersistenceMode", whole), flag),
-            virtualization=then(self._ask("nvmlDeviceGetVirtualizationMode", whole), _virtualization),
+            virtualization=then(self._ask("nvmlDeviceGetVirtualizationMode", whole), named(_VIRTUALIZATION, "mode")),
+            confidential_compute=then(ask("nvmlSystemGetConfComputeState", member("ccFeature")), _confidential),
+            compute_mode=then(self._ask("nvmlDeviceGetComputeMode", whole), named(_COMPUTE_MODES, "mode")),
+            display_active=then(self._ask("nvmlDeviceGetDisplayActive", whole), flag),
+            power_source=then(self._ask("nvmlDeviceGetPowerSource", whole), named(_POWER_SOURCES, "source")),
             power_limit_w=then(self._ask("nvmlDeviceGetEnforcedPowerLimit", whole), _power_limit),
+            power_requested_w=then(self._ask("nvmlDeviceGetPowerManagementLimit", whole), _power_limit),
             power_default_w=then(self._ask("nvmlDeviceGetPowerManagementDefaultLimit", whole), _power_limit),
             power_min_w=then(then(power, lambda pair: pair[0]), _power_limit),
             power_max_w=then(then(power, lambda pair: pair[1]), _power_limit),
             slowdown_c=self._threshold(_SLOWDOWN),
             shutdown_c=self._threshold(_SHUTDOWN),
             max_operating_c=self._threshold(_MAX_OPERATING),
-            margin_c=then(
-                self._ask("nvmlDeviceGetMarginTemperature", whole), real(bounds.MARGIN_CELSIUS, "temperature margin")
-            ),
+            memory_max_c=self._threshold(_MEMORY_MAX),
+            margin_c=then(self._ask("nvmlDeviceGetMarginTemperature", whole), _margin),
+            tlimit_shutdown_c=then(margins[_TLIMIT_SHUTDOWN], _margin),
+            tlimit_slowdown_c=then(margins[_TLIMIT_SLOWDOWN], _margin),
+            tlimit_memory_c=then(margins[_TLIMIT_MEMORY], _margin),
+            tlimit_max_c=then(margins[_TLIMIT_MAX], _margin),
             fans=then(self._ask("nvmlDeviceGetNumFans", whole), bounded(bounds.FANS, "number of fans")),
             pcie_gen_max=self._pcie("nvmlDeviceGetGpuMaxPcieLinkGeneration", bounds.PCIE_GENERATION),
+            pcie_gen_max_slot=self._pcie("nvmlDeviceGetMaxPcieLinkGeneration", bounds.PCIE_GENERATION),
             pcie_width_max=self._pcie("nvmlDeviceGetMaxPcieLinkWidth", bounds.PCIE_WIDTH),
+            event_reasons_supported=self._reasons(*_REASONS_SUPPORTED),
+            memory_used_mib=then(memory, lambda pair: pair[0]),
+            memory_reserved_mib=then(memory, lambda pair: pair[1]),
+            utilization_percent=then(
+                self._ask("nvmlDeviceGetUtilizationRates", member("gpu")), bounded(bounds.PERCENT, "utilization")
+            ),
         )
 
     def _threshold(self, which: int) -> Reading[float]:
@@ -319,63 +455,64 @@ class NvmlGpu:
     def counters(self) -> Counters:
         """Its counters now."""
         rows = self._ask("nvmlDeviceGetRemappedRows", numbers(4))
-        parity, secded, exceeded = self._sram()
-        values = self._fields(_RECOVERY_ACTION, _SW_THERMAL_NS, _HW_THERMAL_NS, _POWER_BRAKE_NS)
-        up, errors = self._nvlinks()
+        sram, exceeded = self._sram()
+        values = self._card_fields(_COUNTED)
+        software, hardware = self._software_thermal(values), then(values[_HW_THERMAL_NS], counted)
+        double, links = self._retired(_DBE), self._link_states()
         return Counters(
             ecc_corrected_volatile=self._ecc(_CORRECTED, _VOLATILE),
             ecc_uncorrected_volatile=self._ecc(_UNCORRECTED, _VOLATILE),
             ecc_corrected_aggregate=self._ecc(_CORRECTED, _AGGREGATE),
             ecc_uncorrected_aggregate=self._ecc(_UNCORRECTED, _AGGREGATE),
-            sram_uncorrected_aggregate=_sum(parity, secded),
-            sram_threshold_exceeded=then(exceeded, flag),
-            remapped_correctable=then(then(rows, lambda found: found[0]), _counter),
-            remapped_uncorrectable=then(then(rows, lambda found: found[1]), _counter),
+            sram_uncorrected_aggregate=sram,
+            sram_threshold_exceeded=exceeded,
+            remapped_correctable=then(then(rows, lambda found: found[0]), counted),
+            remapped_uncorrectable=then(then(rows, lambda found: found[1]), counted),
             remap_pending=then(rows, lambda found: flag(found[2])),
             remap_failure=then(rows, lambda found: flag(found[3])),
             remap_banks=self._ask("nvmlDeviceGetRowRemapperHistogram", histogram),
-            retired_sbe=self._retired(_MULTIPLE_SBE),
-            retired_dbe=self._retired(_DBE),
+            retired_sbe=then(self._retired(_MULTIPLE_SBE), len),
+            retired_dbe=then(double, len),
+            retired_dbe_7d=then(double, retired_within(_WEEK_S, time.time())),
             retired_pending=then(self._ask("nvmlDeviceGetRetiredPagesPendingStatus", whole), flag),
-            repair_pending=then(self._ask("nvmlDeviceGetRepairStatus", numbers(2)), lambda pair: flag(max(pair))),
+            repair_pending=then(self._ask("nvmlDeviceGetRepairStatus", numbers(2)), _any_flag),
             memory_unrepairable=self._unrepairable(),
-            inforom_valid=self._inforom_valid(),
-            recovery_action=then(then(values[_RECOVERY_ACTION], int), _counter),
-            pcie_replays=then(self._ask("nvmlDeviceGetPcieReplayCounter", whole), _counter),
-            nvlinks_up=up,
-            nvlink_errors=errors,
-            throttle_thermal_ns=_sum(then(values[_SW_THERMAL_NS], int), then(values[_HW_THERMAL_NS], int)),
-            throttle_power_brake_ns=then(then(values[_POWER_BRAKE_NS], int), _counter),
-            energy_mj=then(self._ask("nvmlDeviceGetTotalEnergyConsumption", whole), _counter),
+            inforom_valid=self._ask("nvmlDeviceValidateInforom", done, answers={CORRUPTED_INFOROM: False}),
+            recovery_action=then(values[_RECOVERY_ACTION], counted),
+            driver_loaded_s=then(self._ask("nvmlDeviceGetBBXTimeData_v1", member("timeRun")), counted),
+            pcie_replays=then(self._pcie_replays(values[_PCIE_REPLAYS]), counted),
+            pcie_replay_rollovers=then(values[_PCIE_ROLLOVERS], counted),
+            pcie_recoveries=then(values[_PCIE_RECOVERIES], counted),
+            **{name: then(values[number], counted) for number, name in _PCIE_ERRORS.items()},
+            nvlinks_up=then(links, lambda states: total(*(then(state, counted) for state in states.values()))),
+            nvlink_errors=then(links, self._nvlink_errors),
+            throttle_thermal_ns=total(software, hardware),
+            throttle_sw_thermal_ns=software,
+            throttle_hw_thermal_ns=hardware,
+            throttle_power_brake_ns=then(values[_POWER_BRAKE_NS], counted),
+            energy_mj=then(self._ask("nvmlDeviceGetTotalEnergyConsumption", whole), counted),
         )
 
     def _ecc(self, kind: int, life: int) -> Reading[int]:
-        return then(self._ask("nvmlDeviceGetTotalEccErrors", whole, kind, life), _counter)
+        return then(self._ask("nvmlDeviceGetTotalEccErrors", whole, kind, life), counted)
 
-    def _sram(self) -> tuple[Reading[int], Reading[int], Reading[int]]:
-        """Aggregate parity and SEC-DED errors, and the threshold flag.
+    def _sram(self) -> tuple[Reading[int], Reading[bool]]:
+        """Uncorrectable errors of a lifetime, under parity and under SEC-DED, and the flag that says too many."""
+        status = self._fill("nvmlDeviceGetSramEccErrorStatus", "c_nvmlEccSramErrorStatus_v1_t", _sram_status)
+        if isinstance(status, Absent):
+            return status, status
+        parity, secded, exceeded = status
+        return total(counted(parity), counted(secded)), flag(exceeded)
 
-        The structure goes by reference and carries its own version, because a bare one would be passed by value.
-        """
-        status = _structure("c_nvmlEccSramErrorStatus_v1_t")
-        answered = (
-            status
-            if isinstance(status, Absent)
-            else self._ask("nvmlDeviceGetSramEccErrorStatus", done, ctypes.byref(status))
-        )
-        if isinstance(answered, Absent):
-            return answered, answered, answered
-        names = ("aggregateUncParity", "aggregateUncSecDed", "bThresholdExceeded")
-        parity, secded, exceeded = (member(name)(status) for name in names)
-        return parity, secded, exceeded
-
-    def _retired(self, cause: int) -> Reading[int]:
-        return self._ask("nvmlDeviceGetRetiredPages_v2", length, cause)
+    def _retired(self, cause: int) -> Reading[tuple[int, ...]]:
+        """Pages taken out of use for good, which cards before Ampere do."""
+        return self._ask("nvmlDeviceGetRetiredPages_v2", retirements, cause)
 
     def _unrepairable(self) -> Reading[bool]:
-        """The flag, read past nvidia-ml-py, whose structure is twice as long as that of nvml.h.
+        """Asked of the library itself, with two words, because binding and header disagree about the structure.
 
-        Both words are read, because which one the driver writes depends on which layout it follows.
+        nvml.h has one word, the flag; nvidia-ml-py 13.615 has a version word before it, and would answer 0 for ever
+        where the driver follows the header. The word that changes is the flag.
         """
         version = 0x1000008
         words = (ctypes.c_uint * 2)(version, 0)
@@ -385,62 +522,91 @@ class NvmlGpu:
     def _ask_library(self, call: str, *arguments: object) -> Reading[bool]:
         if isinstance(self._handle, Absent):
             return self._handle
-        function = getattr(_binding().nvmlLib, call, None)
+        function = getattr(getattr(_binding(), "nvmlLib", None), call, None)
         if function is None:
             return Absent(Absence.DRIVER_TOO_OLD, f"{call}: not in this driver")
-        code = whole(function(self._handle, *arguments))
+        try:
+            code = whole(function(self._handle, *arguments))
+        except Exception as error:  # noqa: BLE001  # as in ask
+            return _unasked(call, error)
         return absence(code, call, f"code {code}") if code else True
 
-    def _inforom_valid(self) -> Reading[bool]:
-        """Whether the checksums of the InfoROM hold; the one call whose failure with code 14 is an answer."""
-        if isinstance(self._handle, Absent):
-            return self._handle
-        binding = _binding()
-        try:
-            binding.nvmlDeviceValidateInforom(self._handle)
-        except binding.NVMLError as error:
-            corrupted = error.value == CORRUPTED_INFOROM
-            return False if corrupted else absence(error.value, "nvmlDeviceValidateInforom", str(error))
-        return True
+    def _pcie_replays(self, field: Reading[float]) -> Reading[float]:
+        return _first(partial(self._ask, "nvmlDeviceGetPcieReplayCounter", whole), lambda: field)
 
-    def _nvlinks(self) -> tuple[Reading[int], Reading[int]]:
-        """Links that are up, and their errors since reset. A card without NVLink answers not_supported."""
-        up = []
-        for link in range(int(_binding().NVML_NVLINK_MAX_LINKS)):
-            state = self._ask("nvmlDeviceGetNvLinkState", whole, link)
-            if isinstance(state, Absent):
-                if link == 0 or state.absent in (Absence.LOST, Absence.RESET_REQUIRED):
-                    return state, state
-                break
-            if state:
-                up.append(link)
-        return len(up), self._nvlink_errors(up)
+    def _software_thermal(self, values: dict[int, Reading[float]]) -> Reading[int]:
+        """Drivers that lack the field have a policy for the same time (nvml.h at nvmlDeviceGetViolationStatus)."""
+        field = then(values[_SW_THERMAL_NS], counted)
+        if not not_offered(field):
+            return field
+        policy = "nvmlDeviceGetViolationStatus"
+        return _first(
+            lambda: then(values[_THERMAL_POLICY_NS], counted),
+            lambda: then(self._ask(policy, member("violationTime"), _THERMAL_POLICY), counted),
+            lambda: field,
+        )
+
+    # --- NVLinks
 
     def nvlinks(self) -> tuple[NvLink, ...]:
         """Link by link. A card without NVLink has none; a link whose state nobody can read is left out."""
-        found = []
-        for link in range(int(_binding().NVML_NVLINK_MAX_LINKS)):
-            state = self._ask("nvmlDeviceGetNvLinkState", whole, link)
-            if isinstance(state, Absent):
-                break
-            found.append(NvLink(link=link, up=bool(state), errors=self._nvlink_errors([link])))
-        return tuple(found)
+        states = self._link_states()
+        if isinstance(states, Absent):
+            return ()
+        known = {link: up for link, up in states.items() if not isinstance(up, Absent)}
+        speeds = self._fields(*((_LINK_SPEED, link) for link, up in known.items() if up)) if any(known.values()) else {}
+        down = Absent(Absence.NOT_SUPPORTED, "the link is down")
+        return tuple(
+            NvLink(
+                link=link,
+                up=up,
+                gigabytes_per_s=then(speeds.get((_LINK_SPEED, link), down), _link_speed),
+                errors=self._nvlink_errors({link: True}),
+            )
+            for link, up in known.items()
+        )
 
-    def _nvlink_errors(self, links: list[int]) -> Reading[int]:
-        readings = [
-            self._ask("nvmlDeviceGetNvLinkErrorCounter", whole, link, kind) for link in links for kind in _LINK_ERRORS
-        ]
-        offered = [r for r in readings if not (isinstance(r, Absent) and r.absent is Absence.NOT_SUPPORTED)]
-        return _sum(*offered) if offered or not links else readings[0]
+    def _link_states(self) -> Reading[dict[int, Reading[bool]]]:
+        """Link → whether it is up. A number without a link answers not_supported, one beyond all invalid argument."""
+        states: dict[int, Reading[bool]] = {}
+        without = Absent(Absence.NOT_SUPPORTED, "no NVLinks")
+        for link in range(_MAX_LINKS):
+            state = self._ask("nvmlDeviceGetNvLinkState", _optional, link, answers={INVALID_ARGUMENT: None})
+            if state is None:
+                break
+            if not isinstance(state, Absent):
+                states[link] = flag(state)
+            elif state.absent in _FINAL:
+                return state
+            elif not_offered(state):
+                without = state
+            else:
+                states[link] = state
+        return states or without
+
+    def _nvlink_errors(self, states: Mapping[int, Reading[bool]]) -> Reading[int]:
+        """Errors of the links that are up, since reset. One link in an unknown state makes the sum unknown."""
+        unknown = next((state for state in states.values() if isinstance(state, Absent)), None)
+        if unknown is not None:
+            return unknown
+        return total(*(self._link_errors(link) for link, up in states.items() if up))
+
+    def _link_errors(self, link: int) -> Reading[int]:
+        """Kinds that a generation of NVLink does not count are left out, but not all of them."""
+        old = [self._ask("nvmlDeviceGetNvLinkErrorCounter", whole, link, kind) for kind in _LINK_ERRORS]
+        kinds = [kind for kind in old if not not_offered(kind)]
+        if not kinds:
+            fifth = self._fields(*((number, link) for number in _LINK5_ERRORS)).values()
+            kinds = [then(kind, counted) for kind in fifth if not not_offered(kind)]
+        return total(*kinds) if kinds else old[0]
 
     # --- processes
 
     def processes(self) -> Reading[tuple[Process, ...]]:
         """Other processes on the card. In a container the list may be empty although others use the card."""
         found: dict[int, Process] = {}
-        for kind in ("Compute", "Graphics"):
-            call = f"nvmlDeviceGet{kind}RunningProcesses"
-            listed = _first(partial(self._ask, f"{call}_v3", _processes), partial(self._ask, f"{call}_v2", _processes))
+        for newer, older in _PROCESSES:
+            listed = _first(partial(self._ask, newer, _processes), partial(self._ask, older, _processes))
             if isinstance(listed, Absent):
                 if found and listed.absent is Absence.NOT_SUPPORTED:
                     continue
@@ -454,7 +620,7 @@ class NvmlGpu:
     def sample(self, at_s: float) -> Sample:
         """One row of telemetry, stamped with the caller's run clock."""
         self._at_s = at_s
-        values = self._fields(_MEMORY_TEMPERATURE, _POWER_INSTANT)
+        values = self._card_fields((_MEMORY_TEMPERATURE, _POWER_INSTANT))
         return Sample(
             at_s=at_s,
             temperature_c=self._temperature(),
@@ -464,18 +630,14 @@ class NvmlGpu:
             sm_clock_mhz=self._clock(_SM),
             memory_clock_mhz=self._clock(_MEMORY),
             fan_percent=then(self._ask("nvmlDeviceGetFanSpeed", whole), real(bounds.FAN_PERCENT, "fan speed")),
-            event_reasons=self._event_reasons(),
+            event_reasons=self._reasons(*_REASONS_NOW),
             pcie_gen=self._pcie("nvmlDeviceGetCurrPcieLinkGeneration", bounds.PCIE_GENERATION),
             pcie_width=self._pcie("nvmlDeviceGetCurrPcieLinkWidth", bounds.PCIE_WIDTH),
         )
 
     def _temperature(self) -> Reading[float]:
         """The new call first: the old one goes with CUDA 14."""
-        sensor = 0
-        degrees = _first(
-            partial(self._ask, "nvmlDeviceGetTemperatureV", whole, sensor),
-            partial(self._ask, "nvmlDeviceGetTemperature", whole, sensor),
-        )
+        degrees = _first(*(partial(self._ask, call, whole, _DIE) for call in _TEMPERATURE))
         return then(degrees, real(bounds.CELSIUS, "temperature"))
 
     def _power(self, instant: Reading[float]) -> Reading[float]:
@@ -486,12 +648,9 @@ class NvmlGpu:
     def _clock(self, domain: int) -> Reading[float]:
         return then(self._ask("nvmlDeviceGetClockInfo", whole, domain), real(bounds.MEGAHERTZ, "clock"))
 
-    def _event_reasons(self) -> Reading[int]:
-        """Renamed in driver 535."""
-        mask = _first(
-            partial(self._ask, "nvmlDeviceGetCurrentClocksEventReasons", whole),
-            partial(self._ask, "nvmlDeviceGetCurrentClocksThrottleReasons", whole),
-        )
+    def _reasons(self, newer: str, older: str) -> Reading[int]:
+        """The calls were renamed in driver 535."""
+        mask = _first(partial(self._ask, newer, whole), partial(self._ask, older, whole))
         return then(mask, bounded(bounds.MASK, "clock event reasons"))
 
     # --- events
@@ -515,8 +674,8 @@ class NvmlGpu:
         if isinstance(self._events, Absent):
             return self._unwatched(self._events)
         told: list[Event] = []
-        while len(told) < _MAX_EVENTS:
-            event = _next_event(self._events)
+        for _ in range(_MAX_EVENTS):
+            event = ask("nvmlEventSetWait_v2", _event, self._events, 0, answers={TIMEOUT: None})
             if event is None:
                 break
             if isinstance(event, Absent):
@@ -543,26 +702,9 @@ class NvmlGpu:
             self._stop = None
 
 
-def _structure(name: str) -> Reading[ctypes.Structure]:
-    kind = getattr(_binding(), name, None)
-    if kind is None:
-        return Absent(Absence.DRIVER_TOO_OLD, f"the installed nvidia-ml-py has no {name}")
-    made = kind()
-    assert isinstance(made, ctypes.Structure)
-    return made
-
-
-def _next_event(events: object) -> Reading[tuple[int, int]] | None:
-    """Kind and code of an event that waits, None where none does; an absence where nobody can know."""
-    binding = _binding()
-    try:
-        value = binding.nvmlEventSetWait_v2(events, 0)
-        return member("eventType")(value), member("eventData")(value)
-    except binding.NVMLError as error:
-        timeout = error.value == _TIMEOUT
-        return None if timeout else absence(error.value, "nvmlEventSetWait_v2", str(error))
-    except UnexpectedAnswerError as error:
-        return Absent(Absence.UNKNOWN, f"nvmlEventSetWait_v2 answered {error}")
+def _event(value: object) -> tuple[int, int] | None:
+    """Kind and code."""
+    return member("eventType")(value), member("eventData")(value)
 
 
 def _processes(value: object) -> tuple[Process, ...]:
@@ -572,24 +714,41 @@ def _processes(value: object) -> tuple[Process, ...]:
 
 
 def _process_mib(used: object) -> Reading[int]:
-    if not isinstance(used, int):
+    if used is None:
         return Absent(Absence.NOT_SUPPORTED, "the driver does not say how much memory the process uses")
-    return bounded(bounds.PROCESS_MIB, "memory of a process")(used // _MIB)
+    return mebibytes(used)
 
 
-def _virtualization(mode: int) -> Reading[str]:
-    return _VIRTUALIZATION.get(mode, f"mode {mode}")
+def _memory_in_use(value: object) -> tuple[Reading[int], Reading[int]]:
+    """Used and reserved. The older structure counts the reserved part as used, and is not asked."""
+    return mebibytes(member("used")(value)), mebibytes(member("reserved")(value))
 
 
+def _sram_status(value: object) -> tuple[int, int, int]:
+    return (
+        member("aggregateUncParity")(value),
+        member("aggregateUncSecDed")(value),
+        member("bThresholdExceeded")(value),
+    )
+
+
+def _device_identifier(number: int) -> Reading[str]:
+    return then(bounded(bounds.DEVICE_IDENTIFIER, "per-device identifier")(number), lambda one: f"0x{one:016x}")
+
+
+def _any_flag(pair: tuple[int, ...]) -> Reading[bool]:
+    return flag(max(pair))
+
+
+def _confidential(feature: int) -> Reading[bool]:
+    on = _CONFIDENTIAL.get(feature)
+    return Absent(Absence.ABSURD, f"confidential computing answered {feature}") if on is None else on
+
+
+def _optional(value: object) -> int | None:
+    return whole(value)
+
+
+_margin = real(bounds.MARGIN_CELSIUS, "temperature margin")
 _power_limit = real(bounds.POWER_LIMIT_WATTS, "power limit", per=1000)
-_counter = bounded(bounds.COUNTER, "counter")
-
-
-def _sum(*parts: Reading[int]) -> Reading[int]:
-    """The sum of readings, or the first absence among them: a part that is not known is not zero."""
-    total = 0
-    for part in parts:
-        if isinstance(part, Absent):
-            return part
-        total += part
-    return _counter(total)
+_link_speed = real(bounds.GIGABYTES_PER_S, "NVLink speed", per=1000)

@@ -25,7 +25,7 @@ from gpucert.device.simulated.scenario import MIG_CHIPS, PLAUSIBLE, Scenario
 from gpucert.device.simulated.silicon import Silicon, limits
 from gpucert.device.simulated.state import State
 from gpucert.reading import Absence, Absent, Reading, plausible
-from gpucert.record import Counters, Identity, Process, Sample, Settings
+from gpucert.record import Counters, EventReason, Identity, Process, Sample, Settings
 
 DRIVER = "580.95.05"
 """The branch that still serves every architecture of the catalogue."""
@@ -37,6 +37,21 @@ POWER_NOISE = 0.003
 _BANKS = 192
 """Of a model whose number of remappable banks nobody has seen: what most cards with GDDR6 answer."""
 _FANS = 2
+_REASONS = EventReason(0x1FF)
+"""What all cards of today can tell: board limit and reliability are in the header alone."""
+_QUIET_ERRORS = (
+    "pcie_correctable",
+    "pcie_nonfatal",
+    "pcie_fatal",
+    "pcie_unsupported_requests",
+    "pcie_receiver_errors",
+    "pcie_naks_sent",
+    "pcie_bad_tlps",
+    "pcie_bad_dllps",
+    "pcie_lcrc_errors",
+    "pcie_lane_errors",
+)
+"""Counters of Advanced Error Reporting that no fault of a virtual card moves."""
 _OTHER_PID = 4711
 _VBIOS = {
     "GP100": "86.00",
@@ -94,6 +109,7 @@ def identity(scenario: Scenario, silicon: Silicon) -> Identity:
         max_sm_clock_mhz=round(silicon.max_clock_mhz),
         max_memory_clock_mhz=round(silicon.memory_clock_mhz),
         driver=DRIVER,
+        gsp_firmware=DRIVER if generation(model) >= (7, 5) else NOT_SUPPORTED,
         window_mib=silicon.window_mib,
     )
     return msgspec.structs.replace(told, **scenario.identity)
@@ -118,6 +134,7 @@ def settings(scenario: Scenario, silicon: Silicon, state: State) -> Settings:
     pending = {fault.mode for fault in scenario.of(PendingMode)}
     ecc, mig = scenario.ecc_on, scenario.first(MigOn) is not None
     has_mig = model.chip in MIG_CHIPS
+    newer, top = generation(model) >= (8, 9), limits(model)
     return Settings(
         ecc=_offered(ecc),
         ecc_pending=_offered(None if ecc is None else ecc != ("ecc" in pending)),
@@ -125,17 +142,32 @@ def settings(scenario: Scenario, silicon: Silicon, state: State) -> Settings:
         mig_pending=mig != ("mig" in pending) if has_mig else NOT_SUPPORTED,
         persistence=True,
         virtualization="none",
+        confidential_compute=False,
+        compute_mode="default",
+        display_active=False,
+        power_source="ac",
         power_limit_w=silicon.limit_w,
+        power_requested_w=silicon.limit_w,
         power_default_w=power.default_w,
         power_min_w=_offered(power.min_w),
         power_max_w=_offered(power.max_w),
         slowdown_c=_offered(heat.slowdown_c),
         shutdown_c=_offered(heat.shutdown_c),
         max_operating_c=_offered(heat.max_operating_c),
+        memory_max_c=_offered(heat.memory_max_c),
         margin_c=_margin(model, silicon, state),
+        tlimit_shutdown_c=_if(newer, top.max_operating_c - top.shutdown_c),
+        tlimit_slowdown_c=_if(newer, top.max_operating_c - top.slowdown_c),
+        tlimit_memory_c=_if(newer and _is_hbm(silicon.model), 0.0),
+        tlimit_max_c=_if(newer, 0.0),
         fans=_FANS if heat.cooling == "own_fan" else 0,
         pcie_gen_max=silicon.model.links.pcie_gen,
+        pcie_gen_max_slot=silicon.pcie_gen,
         pcie_width_max=silicon.pcie_width,
+        event_reasons_supported=int(_REASONS),
+        memory_used_mib=sum(one.memory_mib for one in processes(scenario, silicon) if isinstance(one.memory_mib, int)),
+        memory_reserved_mib=0,
+        utilization_percent=0 if state.reasons & EventReason.IDLE else 100,
     )
 
 
@@ -176,15 +208,23 @@ def counters(scenario: Scenario, state: State) -> Counters:
         remap_banks=_banks(scenario, (memory.remap_banks or _BANKS) if remapping else None),
         retired_sbe=_if(retiring, sum(fault.sbe for fault in pages)),
         retired_dbe=_if(retiring, sum(fault.dbe for fault in pages)),
+        retired_dbe_7d=_if(retiring, 0),
         retired_pending=_if(retiring, any(fault.pending for fault in pages)),
         repair_pending=_if(generation(model) >= (8, 0), False),
         memory_unrepairable=_if(generation(model) >= (9, 0), False),
         inforom_valid=scenario.first(Inforom) is None,
         recovery_action=_if(generation(model) >= (8, 0), 0),
+        driver_loaded_s=Absent(Absence.DRIVER_TOO_OLD, "drivers before 615 do not tell it"),
         pcie_replays=_replays(scenario, state),
+        pcie_replay_rollovers=0,
+        pcie_recoveries=0,
+        pcie_naks_received=_if(generation(model) >= (9, 0), _replayed(scenario, state)),
+        **dict.fromkeys(_QUIET_ERRORS, _if(generation(model) >= (9, 0), 0)),
         nvlinks_up=_nvlinks_up(scenario, model),
         nvlink_errors=_if(model.links.nvlinks > 0, 0),
         throttle_thermal_ns=round(state.thermal_s * 1e9),
+        throttle_sw_thermal_ns=round(state.thermal_s * 1e9) - round(state.hw_thermal_s * 1e9),
+        throttle_hw_thermal_ns=round(state.hw_thermal_s * 1e9),
         throttle_power_brake_ns=round(state.brake_s * 1e9),
         energy_mj=_if(generation(model) >= (7, 0), round(state.energy_j * 1000)),
     )
@@ -202,7 +242,12 @@ def corrected_errors(scenario: Scenario, state: State) -> int:
 def _replays(scenario: Scenario, state: State) -> int:
     """Healthy cards start anywhere below a hundred and a half: only the difference tells."""
     start = int(_label(scenario.model, scenario.seed, "replays")[:4], 16) % 150
-    return start + sum(int(fault.per_minute * state.at_s / 60) for fault in scenario.of(PcieReplays))
+    return start + _replayed(scenario, state)
+
+
+def _replayed(scenario: Scenario, state: State) -> int:
+    """Packets that the other end refused since the run began, each of which was sent again."""
+    return sum(int(fault.per_minute * state.at_s / 60) for fault in scenario.of(PcieReplays))
 
 
 def _banks(scenario: Scenario, banks: int | None) -> Reading[tuple[int, int, int, int, int]]:

@@ -194,6 +194,8 @@ class VirtualCard:
         now.energy_j += watts * seconds
         if now.reasons & THERMAL_REASONS:
             now.thermal_s += seconds
+        if now.reasons & EventReason.HW_THERMAL:
+            now.hw_thermal_s += seconds
         if now.reasons & EventReason.HW_POWER_BRAKE:
             now.brake_s += seconds
 

@@ -35,6 +35,8 @@ class State(Struct, kw_only=True):
     energy_j: float = 0.0
     thermal_s: float = 0.0
     """Time in software or hardware thermal slowdown."""
+    hw_thermal_s: float = 0.0
+    """The part of it in hardware slowdown."""
     brake_s: float = 0.0
     corrected: int = 0
     """By ECC in the medium; what a steady rate adds follows from the clock."""
