@@ -22,6 +22,7 @@ from gpucert.catalogue import shelf
 from gpucert.cli import COMMANDS, INCOMPLETE, INTERRUPTED, main
 from gpucert.cli.console import printable
 from gpucert.outcome import ExitCode
+from tests import nvml_stub
 from tests.fakes import run_probe
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
@@ -408,10 +409,7 @@ def test_what_is_too_close_to_its_limit_is_measured_again_and_pooled(tmp_path: P
 @pytest.fixture(scope="module")
 def driver(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The folder of a libnvidia-ml.so.1 that knows two cards, one of them lost."""
-    folder = tmp_path_factory.mktemp("driver")
-    source = Path(__file__).parent / "nvml_stub" / "nvml_stub.c"
-    subprocess.run(["cc", "-shared", "-fPIC", "-o", folder / "libnvidia-ml.so.1", source], check=True)
-    return str(folder)
+    return str(nvml_stub.build(tmp_path_factory.mktemp("driver")))
 
 
 def test_a_station_without_cupy_is_told_in_one_line_and_the_card_is_not_blamed(driver: str, tmp_path: Path) -> None:
@@ -441,9 +439,10 @@ def test_one_card_that_is_gone_does_not_hide_the_others(driver: str, tmp_path: P
 
 def test_devices_names_what_a_card_does_not_answer(driver: str) -> None:
     done = gpucert("devices", LD_LIBRARY_PATH=driver)
-    assert done.returncode == 0
+    assert done.returncode == 30
     assert "0  NVIDIA A100-SXM4-80GB" in done.stdout
-    assert "1  lost" in done.stdout
+    assert "1  NVIDIA GPU of unknown model  NOT USABLE" in done.stdout
+    assert "does not answer: lost" in done.stdout
 
 
 @pytest.mark.parametrize("which", ["2", "GPU-0000", "0,7", "-1"])

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from gpucert.verdict.verdict import Diagnosed
 
 _LOOKS = {"problem": ("✘", "red"), "unknown": ("?", "magenta"), "warning": ("!", "yellow"), "ok": ("✔", "green")}
-_NAME_AT_MOST = 18
+_NAME_AT_MOST = 22
+"""Of the column; the longest code of a diagnosis that is told here fits."""
 
 
 @click.command(short_help="Say what stands between this station and a certificate.")
@@ -116,24 +117,30 @@ def _show(told: "Report") -> None:
     from gpucert.station.remark import closing, topics
 
     out = console()
+    width = min(_NAME_AT_MOST, max(len(_name(one)) for one in told.remarks))
     for topic in topics(told.remarks):
         out.print(Text(printable(topic), style="bold"))
-        out.print(_rows([one for one in told.remarks if one.topic == topic]))
+        out.print(_rows([one for one in told.remarks if one.topic == topic], width))
     out.print(Text(closing(told), style="bold green" if told.ready else "bold red"))
 
 
-def _rows(remarks: "list[Remark]") -> "RenderableType":
+def _name(one: "Remark") -> str:
+    """The code of a diagnosis stays as `gpucert explain` takes it; other names are words."""
+    return one.name if "." in one.name else one.name.replace("_", " ")
+
+
+def _rows(remarks: "list[Remark]", width: int) -> "RenderableType":
     from rich.table import Table
     from rich.text import Text
 
     table = Table.grid(padding=(0, 1))
     table.add_column(width=2, justify="right")
-    table.add_column(width=_NAME_AT_MOST, overflow="fold")
+    table.add_column(width=width, overflow="fold")
     table.add_column(ratio=1, overflow="fold")
     for one in remarks:
         symbol, colour = _LOOKS[one.state.value]
         words = Text(printable(one.found))
         if one.remedy:
             words.append(f"\n→ {printable(one.remedy)}", style="cyan")
-        table.add_row(Text(symbol, style=colour), Text(one.name.replace("_", " ")), words)
+        table.add_row(Text(symbol, style=colour), Text(_name(one)), words)
     return table

@@ -150,7 +150,7 @@ def _container_kind(root: Path, environment: Mapping[str, str]) -> str:
 
 def variables(own: Mapping[str, str], of_a_run: Mapping[str, str]) -> tuple[Variable, ...]:
     """What in this environment changes how a card computes; `of_a_run` is what a run's processes are given."""
-    named = [Variable(name, own[name], name in of_a_run) for name in sorted(own) if _changes(name)]
+    named = [Variable(name, own[name], name in of_a_run) for name in sorted(own) if _changes(name) and own[name]]
     stubs = [part for part in own.get("LD_LIBRARY_PATH", "").split(":") if Path(part).name == "stubs"]
     return (*named, *(Variable("LD_LIBRARY_PATH", part, "LD_LIBRARY_PATH" in of_a_run) for part in stubs))
 

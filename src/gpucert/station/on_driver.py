@@ -25,11 +25,11 @@ def remarks(station: Station) -> Iterator[Remark]:
     """What stands between the cards and NVML."""
     sight = station.sight
     present = cards.every(sight)
-    yield from _presence(sight, present)
     yield from _of_the_driver(sight, bool(present))
     if not sight.failure:
         yield from _nodes(sight)
         yield from _cuda(station.cuda, sight)
+    yield from _presence(sight, present)
 
 
 def _presence(sight: Sight, present: tuple[Card, ...]) -> Iterator[Remark]:
