@@ -18,7 +18,7 @@ FLOORS: list[set[str]] = [
     {"gpucert.device", "gpucert.stress"},
     {"gpucert.probes", "gpucert.baselines"},
     {"gpucert.run", "gpucert.verdict", "gpucert.station"},
-    {"gpucert.certificate", "gpucert.store", "gpucert.reports"},
+    {"gpucert.certificate", "gpucert.store", "gpucert.reports", "gpucert.trials"},
     {"gpucert.cli"},
 ]
 """From the ground up. A room may import from lower floors and from itself, not from its neighbours."""
