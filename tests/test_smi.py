@@ -232,6 +232,10 @@ def test_a_section_that_is_absent_as_a_whole_answers_for_its_lines() -> None:
     assert absence(a100.counters.remapped_uncorrectable) is Absence.NOT_SUPPORTED
 
 
+def test_a_masked_device_id_is_none_and_contradicts_no_name() -> None:
+    assert absence(a10_saying("0x223610DE", "0x000000DE").identity.pci_device) is Absence.UNKNOWN
+
+
 def test_masked_serials_stay_as_they_are() -> None:
     assert a10_saying("1320000000001", "0000000000000").identity.serial == "0000000000000"
 

@@ -43,7 +43,7 @@ def driver(head: Answers) -> Reading[str]:
 def identity(card: Card, driver_version: Reading[str]) -> Identity:
     """Who the card says it is. A capture tells neither compute capability nor cores nor bus width."""
     say = card.answers.say
-    device, _ = _pci_pair(say("pci/device_id", "pci/pci_device_id"))
+    device = _device(say("pci/device_id", "pci/pci_device_id"))
     subdevice, subvendor = _pci_pair(say("pci/sub_system_id", "pci/pci_sub_system_id"))
     return Identity(
         name=say("product_name"),
@@ -83,6 +83,15 @@ def _bus_id(card: Card) -> Reading[str]:
     said = card.answers.say(*_BUS_ID)
     spelled = card.bus_id if isinstance(said, Absent) else said
     return bus_id.normal(spelled) or unclear(spelled)
+
+
+_NVIDIA = "10de"
+
+
+def _device(said: Reading[str]) -> Reading[str]:
+    """The device id. Of another vendor it is none: collectors mask ids, `000000DE` for one."""
+    device, vendor = _pci_pair(said)
+    return device if isinstance(said, Absent) or vendor == _NVIDIA else unclear(said)
 
 
 def _pci_pair(said: Reading[str]) -> tuple[Reading[str], Reading[str]]:
