@@ -87,6 +87,7 @@ def _compilation() -> str:
 
 
 def _cublas() -> str:
-    import cupy_backends.cuda.libs.cublas  # noqa: F401  # because CuPy loads the library at this import
+    """As an attribute of the package, because that loads the library first; an import by its full name does not."""
+    from cupy_backends.cuda.libs import cublas
 
-    return "loaded"
+    return "loaded" if cublas.create else "empty"

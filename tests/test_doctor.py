@@ -1052,7 +1052,12 @@ FAKE = {
     "cupy/cuda/nvrtc.py": "def getVersion():\n    return (13, 5)\ndef getSupportedArchs():\n    return [75, 80]\n"
     "def createProgram(*_):\n    return 1\ndef destroyProgram(_):\n    pass\n"
     "def compileProgram(program, options):\n    assert options == ('-arch=sm_80',)\n",
-    "cupy_backends/cuda/libs/cublas.py": "",
+    "cupy_backends/cuda/libs/__init__.py": "import importlib\nloaded = []\n\ndef __getattr__(name):\n"
+    "    if name != 'cublas':\n        raise AttributeError(name)\n"
+    "    loaded.append(name)\n    return importlib.import_module(__name__ + '.cublas')\n",
+    "cupy_backends/cuda/libs/cublas.py": "from cupy_backends.cuda.libs import loaded\n"
+    "if not loaded:\n    raise ImportError('its library was not loaded first, as CuPy 14 does')\n"
+    "def create():\n    pass\n",
     "cupy_cuda13x-14.2.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: cupy-cuda13x\nVersion: 14.2.0\n",
 }
 
