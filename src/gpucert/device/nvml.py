@@ -251,13 +251,6 @@ def _introduce_to(told: Callable[[int, Identity], None], index: int) -> None:
     told(index, NvmlGpu(_by_index(index)).identity())
 
 
-def list_gpus() -> tuple[Identity, ...]:
-    """What `survey` tells, in the driver's order. It may hang with the driver: `apart.list_gpus` does not."""
-    found: dict[int, Identity] = {}
-    survey(lambda _cards: None, found.__setitem__)
-    return tuple(found[index] for index in sorted(found))
-
-
 def attach(which: str, *, ours: Callable[[], Container[int]] | None = None, watch: bool = True) -> "NvmlGpu":
     """Open a card by index, UUID or bus id. `ours` gives the process ids that are not foreign, by default only our own.
 
