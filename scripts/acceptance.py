@@ -5,43 +5,56 @@ no clock, limit or mode is set, and nothing is reset.
 """
 
 import argparse
+import io
+import itertools
 import json
 import os
 import platform
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tarfile
 import time
-import tomllib
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO
+
+import masking
+from acceptance_environment import Source, StationError, find_source, make_environment, python_of
+from acceptance_table import COMPARED, TABLE, Ended, table
 
 ROOT = Path(__file__).resolve().parent.parent
 ENVIRONMENT = ROOT / ".venv-acceptance"
 INCOMPLETE = 30
 INTERRUPTED = 130
+OURS = "gpucert: "
+"""How gpucert's messages begin."""
 GRACE_S = 20.0
 """Between an interrupt and harsher signals: a run closes its journal, a kernel ends."""
 AFTERWARDS_S = 25.0
 """What masking, judging again and packing may take at the end."""
 PROBE_OVERHEAD_S = 15.0
 """Starting the processes and CUDA of one probe."""
-CALL_S = 240.0
-"""One step of making the environment: enough for gigabytes of packages over a good network."""
-PROBES = ("pcie_link", "memory_bandwidth", "sm_answers", "gemm_exact", "thermal_soak", "memory_scan", "gemm_sustained")
-"""Of the standard plan, the quick ones first, because they are run while time is left."""
+GPU_TESTS_S = 180.0
+GPU_TESTS_LEAST_S = 60.0
+QUICK_S = 360.0
+"""What the quick plan takes on a card: 310 s of steps, and starting a process with CUDA for each."""
+SIDE_BY_SIDE_S = 60.0
+"""What the comparison is given, more where it is left."""
+SIDE_BY_SIDE_LEAST_S, SIDE_BY_SIDE_MOST_S = 30.0, 120.0
+SIDE_BY_SIDE_START_S = 25.0
+"""Starting CUDA, and the turns of the part that is under way when time is up."""
+PROBES = ("memory_scan", "pcie_link", "memory_bandwidth", "sm_answers", "gemm_exact", "thermal_soak", "gemm_sustained")
+"""Of the standard plan, run while time is left: the scan, which tells what is covered, then the quick ones."""
+SCAN_S = 20.0
+"""Several rounds of the standard plan's scan on any card, where the plan fills ten minutes with them."""
 FIRST_OF_CUDA_13 = (7, 5)
 """Compute capability of Turing: CUDA 13 compiles for nothing older."""
-
-
-class StationError(RuntimeError):
-    """This machine cannot be used for an acceptance; the text says why and what to do."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +120,7 @@ class Acceptance:
             note = note or verify()
             code = code or int(bool(note))
         elif not note:
-            note = last_line(log) or last_line(output or log)
+            note = last_words(log) or last_words(output or log)
         return self.add(Stage(name, code, round(time.monotonic() - began, 1), code in good and not note, note))
 
     def add(self, stage: Stage) -> bool:
@@ -142,13 +155,15 @@ def write_json(path: Path, tree: object) -> None:
     partial.replace(path)
 
 
-def last_line(path: Path) -> str:
-    """The last line of a log that says something."""
+def last_words(path: Path) -> str:
+    """The last line of a log that says something; of gpucert's own lines all at the end, because the last is a hint."""
     try:
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return ""
-    return next((line.strip()[:300] for line in reversed(lines) if line.strip()), "")
+    spoken = [line.strip() for line in lines if line.strip()]
+    ours = list(itertools.takewhile(lambda line: line.startswith(OURS), reversed(spoken)))[::-1]
+    return "; ".join(line.removeprefix(OURS) for line in ours or spoken[-1:])[:300]
 
 
 def run_limited(command: list[str], output: Path, log: Path, seconds: float) -> tuple[int, str]:
@@ -229,73 +244,6 @@ def answer(command: list[str], *, required: bool = True) -> str:
     raise StationError(f"the NVIDIA driver does not answer (nvidia-smi: {reason.strip()}): mend the driver")
 
 
-def requirements(extra: str) -> list[str]:
-    """What gpucert and the tests on a GPU need, with CuPy from one extra, or none."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    cupy = project["optional-dependencies"][extra] if extra else []
-    return [*project["dependencies"], "pytest>=8", "setuptools>=77", *cupy]
-
-
-WHICH_CUPY = (
-    "import cupy; from cupy.cuda import nvrtc, runtime; nvrtc.getVersion();"
-    "from cupy_backends.cuda.libs import cublas; cublas.getVersion;"
-    "print(runtime.runtimeGetVersion() // 1000)"
-)
-
-
-def cupy_of(python: str) -> str:
-    """The extra that a Python's CuPy amounts to, empty where there is none that can compile."""
-    done = subprocess.run([python, "-c", WHICH_CUPY], capture_output=True, text=True, timeout=120, check=False)
-    return f"cuda{done.stdout.strip()}" if done.returncode == 0 else ""
-
-
-def make_environment(extra: str, wheels: Path, log: Path) -> str:
-    """An environment with gpucert and CuPy over the packages of this Python; what went wrong, or nothing."""
-    try:
-        import venv
-    except ImportError:
-        return "Python's venv module is missing: install it (Debian and Ubuntu: apt install python3-venv)"
-    own = cupy_of(sys.executable)
-    venv.EnvBuilder(clear=True, symlinks=True, with_pip=False).create(ENVIRONMENT)
-    python = str(ENVIRONMENT / "bin" / "python")
-    if own in ("", extra):  # because two builds of CuPy in one environment disturb each other
-        inherit(python, cuda=own == extra)
-    with log.open("ab") as out:
-        if call([python, "-m", "pip", "--version"], out) and call([python, "-m", "ensurepip"], out):
-            return "this Python has no pip: install python3-pip, or python3-venv"
-        install = [python, "-m", "pip", "install", "--disable-pip-version-check", "--no-compile", "--quiet"]
-        wanted = requirements("" if own == extra else extra)
-        offline = ["--no-index", *(["--find-links", str(wheels)] if wheels.is_dir() else [])]
-        online = ["--retries", "1", "--timeout", "15", *offline[1:]]
-        if call([*install, *offline, *wanted], out) and call([*install, *online, *wanted], out):
-            return f"packages are missing and no index answers: put their wheels into {wheels} (see {log.name})"
-        project = ["--no-index", "--no-deps", "--no-build-isolation", "--config-settings", "editable_mode=strict"]
-        if call([*install, *project, "--editable", str(ROOT)], out):
-            return f"gpucert cannot be installed (see {log.name})"
-    return "" if cupy_of(python) == extra else f"CuPy of {extra} cannot be imported (see {log.name})"
-
-
-def inherit(python: str, *, cuda: bool) -> None:
-    """Let the environment see the packages of this Python, also where this Python is an environment itself.
-
-    `cuda` links its CUDA libraries too, because CuPy looks for them beside the environment's own packages only.
-    """
-    folders = [Path(path) for path in sys.path if path.endswith(("site-packages", "dist-packages"))]
-    ask = [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
-    own = Path(subprocess.run(ask, capture_output=True, text=True, check=True).stdout.strip())
-    (own / "inherited.pth").write_text("".join(f"{folder}\n" for folder in folders), encoding="utf-8")
-    libraries = next((folder / "nvidia" for folder in folders if (folder / "nvidia").is_dir()), None)
-    if cuda and libraries:
-        (own / "nvidia").symlink_to(libraries)
-
-
-def call(command: list[str], out: IO[bytes]) -> int:
-    """Run one command of the making; its exit code."""
-    return subprocess.run(
-        command, stdout=out, stderr=subprocess.STDOUT, cwd=ROOT, check=False, timeout=CALL_S
-    ).returncode
-
-
 def tests_ran(report: Path) -> str:
     """What is wrong with the tests although pytest ended well: nothing but skipped tests prove nothing."""
     try:
@@ -306,44 +254,97 @@ def tests_ran(report: Path) -> str:
     return "" if total > skipped else f"all {total} tests were skipped (see the log)"
 
 
-def stages(acceptance: Acceptance, wanted: argparse.Namespace, card: Card) -> None:
+def json_came(path: Path) -> str:
+    """What is wrong with what a command printed as JSON, although it ended well."""
+    try:
+        tree = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        return f"it printed no JSON ({error})"
+    return "" if isinstance(tree, dict) else "it printed no JSON object"
+
+
+def stages(acceptance: Acceptance, wanted: argparse.Namespace, card: Card, source: Source) -> None:
     """Every stage after the driver, each whatever the one before it did; without an environment there are none."""
     began = time.monotonic()
+    log = acceptance.out / "environment.log"
     try:
-        problem = make_environment(card.extra, wanted.wheels, acceptance.out / "environment.log")
+        made = make_environment(ENVIRONMENT, source, card.extra, wanted.wheels, log)
+        problem, note = made.problem, made.note
     except (OSError, subprocess.SubprocessError) as error:
-        problem = str(error)
-    done = Stage("environment", INCOMPLETE if problem else 0, round(time.monotonic() - began, 1), not problem, problem)
-    if not acceptance.add(done):
+        problem, note = str(error), ""
+    seconds = round(time.monotonic() - began, 1)
+    if not acceptance.add(Stage("environment", INCOMPLETE if problem else 0, seconds, not problem, problem or note)):
         return
-    python, out = str(ENVIRONMENT / "bin" / "python"), acceptance.out
-    acceptance.run("versions", [python, "-m", "pip", "list", "--format=freeze"], output=out / "versions.txt")
-    report = out / "gpu-tests.xml"
-    acceptance.run(
-        "gpu-tests",
-        [python, "-m", "pytest", "-m", "gpu", "-rs", "-p", "no:cacheprovider", f"--junitxml={report}", "tests/gpu"],
-        seconds=min(180.0, acceptance.left()),
-        verify=lambda: tests_ran(report),
-    )
-    files = ["--out", str(out / "quick"), "--store", str(out / "ledger.sqlite")]
+    python = python_of(ENVIRONMENT)
+    looks(acceptance, wanted.gpu, python)
+    gpu_tests(acceptance, python)
+    files = ["--out", str(acceptance.out / "quick"), "--store", str(acceptance.out / "ledger.sqlite")]
     certify = [python, "-m", "gpucert", "certify", "--gpu", wanted.gpu, "--plan", "quick", "--json", *files]
-    acceptance.run("quick", certify, good=(0, 10), output=out / "quick.json")
+    acceptance.run("quick", certify, good=(0, 10), output=acceptance.out / "quick.json")
+    side_by_side(acceptance, wanted.gpu, python)
     single_probes(acceptance, wanted.gpu, python)
     masked(acceptance, python)
 
 
+def looks(acceptance: Acceptance, gpu: str, python: str) -> None:
+    """What is installed, and the commands that look at the station and its cards without loading them."""
+    out, gpucert = acceptance.out, [python, "-m", "gpucert"]
+    acceptance.run("versions", [python, "-m", "pip", "list", "--format=freeze"], output=out / "versions.txt")
+    page = out / "inspect.html"
+    commands: dict[str, tuple[list[str], tuple[int, ...]]] = {
+        "devices": (["devices", "--json"], (0,)),
+        "doctor": (["doctor", "--json"], (0, INCOMPLETE)),  # because it looks for more than an acceptance needs
+        "inspect": (["inspect", "--gpu", gpu, "--json", "--report", str(page)], (10, 20)),
+    }
+    for name, (words, good) in commands.items():
+        told = out / f"{name}.json"
+
+        def verify(told: Path = told, name: str = name) -> str:
+            page_is_missing = name == "inspect" and not page.is_file()
+            return json_came(told) or ("it wrote no report" if page_is_missing else "")
+
+        acceptance.run(
+            name, [*gpucert, *words], good=good, seconds=min(60.0, acceptance.left()), output=told, verify=verify
+        )
+
+
+def gpu_tests(acceptance: Acceptance, python: str) -> None:
+    """The tests marked `gpu`, no longer than leaves time for what follows."""
+    report = acceptance.out / "gpu-tests.xml"
+    spare = acceptance.left() - QUICK_S - SIDE_BY_SIDE_START_S - SIDE_BY_SIDE_LEAST_S
+    acceptance.run(
+        "gpu-tests",
+        [python, "-m", "pytest", "-m", "gpu", "-rs", "-p", "no:cacheprovider", f"--junitxml={report}", "tests/gpu"],
+        seconds=min(GPU_TESTS_S, max(spare, GPU_TESTS_LEAST_S), acceptance.left()),
+        verify=lambda: tests_ran(report),
+    )
+
+
+def side_by_side(acceptance: Acceptance, gpu: str, python: str) -> None:
+    """gpucert beside plain CUDA, in the time that is left; too little of it is a failure."""
+    spare = acceptance.left() - SIDE_BY_SIDE_START_S
+    seconds = min(max(spare - SCAN_S - PROBE_OVERHEAD_S, SIDE_BY_SIDE_S), spare, SIDE_BY_SIDE_MOST_S)
+    if seconds < SIDE_BY_SIDE_LEAST_S:
+        why = f"no time was left for it: it needs {SIDE_BY_SIDE_LEAST_S + SIDE_BY_SIDE_START_S:.0f} s"
+        acceptance.add(Stage("side-by-side", INCOMPLETE, 0.0, passed=False, note=why))
+        return
+    program = str(ROOT / "scripts" / "side_by_side.py")
+    command = [python, program, gpu, str(acceptance.out / COMPARED), f"{seconds:.0f}"]
+    acceptance.run("side-by-side", command, seconds=seconds + SIDE_BY_SIDE_START_S)
+
+
 def single_probes(acceptance: Acceptance, gpu: str, python: str) -> None:
-    """Probes of the standard plan, one after another, as long as each has its full time."""
+    """Probes of the standard plan, one after another, as long as each has its full time; a scan needs less."""
     program = str(ROOT / "scripts" / "single_probe.py")
     told = subprocess.run([python, program], capture_output=True, text=True, check=False)
     if told.returncode:
         acceptance.add(Stage("probes", told.returncode, 0.0, passed=False, note=told.stderr.strip()[-300:]))
         return
-    seconds = json.loads(told.stdout)
+    seconds = {**json.loads(told.stdout), "memory_scan": SCAN_S}
     for probe in PROBES:
         if acceptance.left() > seconds[probe] + PROBE_OVERHEAD_S:
             folder = acceptance.out / f"probe-{probe}"
-            acceptance.run(folder.name, [python, program, gpu, probe, str(folder)])
+            acceptance.run(folder.name, [python, program, gpu, probe, str(folder), str(seconds[probe])])
         else:
             acceptance.not_run.append(probe)
     acceptance.write()
@@ -360,6 +361,37 @@ def masked(acceptance: Acceptance, python: str) -> None:
         gpucert, store = [python, "-m", "gpucert"], ["--store", str(target / "ledger.sqlite")]
         acceptance.run("judge-masked", [*gpucert, "judge", str(record.parent), *store], good=(0, 10))
         acceptance.run("issue-masked", [*gpucert, "issue", str(record.parent), *store])
+
+
+def short_table(acceptance: Acceptance) -> None:
+    """Write table.md, print it, and lay it masked beside the other masked files."""
+    out, ended = acceptance.out, [Ended(one.name, one.passed, one.note) for one in acceptance.stages]
+    began = time.monotonic()
+    try:
+        text = table(out, acceptance.about, ended, acceptance.not_run)
+        (out / TABLE).write_text(text, encoding="utf-8")
+        also_masked(out, [out / TABLE, out / COMPARED])
+        problem = ""
+    except Exception as error:  # noqa: BLE001  # whatever is wrong with the results, what was found must be packed
+        problem = f"{type(error).__name__}: {error}"
+    else:
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="replace")
+        sys.stdout.write(text)
+    acceptance.add(Stage("table", int(bool(problem)), round(time.monotonic() - began, 1), not problem, problem))
+
+
+def also_masked(out: Path, files: Iterable[Path]) -> None:
+    """Copies of these files among the masked ones, where there are any. Raises masking.IdentifierLeftError."""
+    target = out / "masked"
+    if not target.is_dir():
+        return
+    sources = [path for path in masking.to_be_masked(out) if target not in path.parents]
+    names = masking.names_in(sources, socket.gethostname())
+    masker = masking.Masker(masking.key_of(masking.default_key()), names)
+    for path in files:
+        if path.is_file():
+            (target / path.name).write_text(masker.text(path.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 def arguments(words: list[str]) -> argparse.Namespace:
@@ -390,6 +422,7 @@ def main(words: list[str]) -> int:
     acceptance = Acceptance(wanted.out, time.monotonic() + wanted.minutes * 60)
     try:
         card, xml = ask_driver(wanted.gpu)
+        source = find_source(ROOT, wanted.wheels)
         wanted.out.mkdir(parents=True, exist_ok=True)
         (wanted.out / "nvidia-smi.xml").write_text(xml, encoding="utf-8")
     except StationError as error:
@@ -400,12 +433,24 @@ def main(words: list[str]) -> int:
         return INCOMPLETE
     cuda = ".".join(map(str, card.cuda)) if card.cuda else "unknown"
     say(f"{card.name}, driver {card.driver}, CUDA {cuda}: CuPy of {card.extra}")
-    acceptance.about = {**vars(card), "extra": card.extra, "python": sys.version, "kernel": platform.release()}
+    acceptance.about = {
+        **vars(card),
+        "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "extra": card.extra,
+        "gpucert_from": "this Python"
+        if source.path is None
+        else source.path.name
+        if source.path.is_file()
+        else "checkout",
+        "python": sys.version,
+        "kernel": platform.release(),
+    }
     try:
-        stages(acceptance, wanted, card)
+        stages(acceptance, wanted, card, source)
     except KeyboardInterrupt:
         say(f"interrupted; what was found so far is in {wanted.out}")
         return INTERRUPTED
+    short_table(acceptance)
     archive = wanted.out.with_name(wanted.out.name + ".tar.gz")
     with tarfile.open(archive, "w:gz") as packed:
         packed.add(wanted.out, wanted.out.name)

@@ -1,4 +1,4 @@
-"""Runs one probe of the standard plan on a GPU or a virtual card, as a run of its own: GPU PROBE FOLDER.
+"""Runs one probe of the standard plan on a GPU or a virtual card, as a run of its own: GPU PROBE FOLDER [SECONDS].
 
 Without arguments it prints the seconds of every probe as JSON.
 """
@@ -17,17 +17,18 @@ from gpucert.run.request import RunRequest
 STANDARD = plan.load("standard")
 
 
-def only(probe: str) -> plan.PlannedRun:
-    """The standard plan with nothing but the first step of one probe; it yields a report and no tier."""
+def only(probe: str, seconds: float | None = None) -> plan.PlannedRun:
+    """The standard plan with nothing but the first step of one probe, for its time or another; it yields no tier."""
     step = next(step for step in STANDARD.step if step.probe == probe)
+    step = step if seconds is None else structs.replace(step, seconds=seconds)
     return plan.ready(structs.replace(STANDARD, name=f"only-{probe}", yields="report", best_tier=None, step=(step,)))
 
 
-def request(gpu: str, probe: str, folder: Path) -> RunRequest:
+def request(gpu: str, planned: plan.PlannedRun, folder: Path) -> RunRequest:
     """The run that is asked for; a card that is the name of a scenario is a virtual one."""
     if gpu in scenario.names():
-        return RunRequest(plan=only(probe), folder=folder, scenario=scenario.load(gpu).text, source=gpu)
-    return RunRequest(plan=only(probe), folder=folder, gpu=gpu)
+        return RunRequest(plan=planned, folder=folder, scenario=scenario.load(gpu).text, source=gpu)
+    return RunRequest(plan=planned, folder=folder, gpu=gpu)
 
 
 def main(words: list[str]) -> int:
@@ -35,8 +36,9 @@ def main(words: list[str]) -> int:
     if not words:
         sys.stdout.write(json.dumps({step.probe: step.seconds for step in STANDARD.step}) + "\n")
         return 0
-    gpu, probe, folder = words
-    record = supervisor.run_card(request(gpu, probe, Path(folder)))
+    gpu, probe, folder, *seconds = words
+    planned = only(probe, float(seconds[0]) if seconds else None)
+    record = supervisor.run_card(request(gpu, planned, Path(folder)))
     (step,) = record.steps
     for measurement in step.measurements:
         sys.stdout.write(f"{measurement.name} = {measurement.value} {measurement.unit}\n")

@@ -1,34 +1,31 @@
 """Acceptance on a GPU, without one: it says so, goes on after a failure, keeps its time and changes no card."""
 
-import importlib.util
+import ensurepip
+import importlib.metadata
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import tarfile
 import time
+import venv
+import zipfile
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
+from gpucert.run import plan
+
 ROOT = Path(__file__).parent.parent
 CAPTURE = ROOT / "tests" / "captures" / "v100-retired.xml"
+sys.path.append(str(ROOT / "scripts"))
 
-
-def load(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-acceptance = load("acceptance")
+import acceptance  # noqa: E402
+import acceptance_environment as making  # noqa: E402
+import acceptance_table  # noqa: E402
 
 
 def executable(path: Path, text: str) -> None:
@@ -37,14 +34,17 @@ def executable(path: Path, text: str) -> None:
     path.chmod(0o755)
 
 
-def start(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run the script for real, with what lies in `shims` first on its PATH."""
+NOWHERE = {"PIP_CONFIG_FILE": os.devnull, "PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_EXTRA_INDEX_URL": ""}
+
+
+def start(folder: Path, *arguments: str, root: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    """Run the script for real, without a package index, and with what lies in `shims` first on its PATH."""
     return subprocess.run(
-        [ROOT / "scripts" / "gpu-acceptance", "--out", folder / "out", *arguments],
+        [root / "scripts" / "gpu-acceptance", "--out", folder / "out", *arguments],
         capture_output=True,
         text=True,
         check=False,
-        env={"PATH": f"{folder / 'shims'}:{Path(sys.executable).parent}:/usr/bin:/bin", "HOME": str(folder)},
+        env={"PATH": f"{folder / 'shims'}:{Path(sys.executable).parent}:/usr/bin:/bin", "HOME": str(folder), **NOWHERE},
     )
 
 
@@ -98,8 +98,9 @@ def test_the_build_of_cupy_fits_card_and_driver(
 ) -> None:
     card = acceptance.Card(name="", driver="", cuda=cuda, capability=capability)
     assert card.extra == extra
-    assert any("cupy" in one for one in acceptance.requirements(extra))
-    assert not any("cupy" in one for one in acceptance.requirements(""))
+    source = making.find_source(ROOT, ROOT / "nowhere")
+    assert [one for one in source.requirements(extra) if "cupy" in one] == [f"cupy-{extra}x>=14"]
+    assert not any("cupy" in one for one in source.requirements(""))
 
 
 STATION = """#!/bin/bash
@@ -112,18 +113,26 @@ case "$*" in
   words="$*"
   report=${words##*--junitxml=}
   echo "<testsuites><testsuite tests='3' skipped='${FAKE_SKIPPED:-1}'/></testsuites>" >"${report%% *}" ;;
-*certify*)
-  uuid=GPU-44444444-aaaa-4bbb-8ccc-000000000005
-  folder=$(echo "$*" | sed 's/.*--out \\([^ ]*\\).*/\\1/')/$uuid
+*"gpucert doctor"*) echo "$FAKE_DOCTOR"; code=30 ;;
+*"gpucert devices"*) echo '{"devices": []}' ;;
+*"gpucert inspect"*)
+  words="$*"
+  [[ -n "${FAKE_NO_PAGE:-}" ]] || echo "<html></html>" >"${words##*--report }"
+  echo '{"cards": []}'
+  code=10 ;;
+*side_by_side.py*) cp "$FAKE_COMPARED" "$3" ;;
+*"gpucert certify"*)
+  folder=$(echo "$*" | sed 's/.*--out \\([^ ]*\\).*/\\1/')/GPU-44444444-aaaa-4bbb-8ccc-000000000005
   mkdir -p "$folder"
-  echo "{\\"card\\": {\\"uuid\\": \\"$uuid\\", \\"serial\\": \\"0325000000001\\"}}" >"$folder/record.json"
-  exit 10 ;;
+  cp "$FAKE_RECORD" "$folder/record.json"
+  code=10 ;;
 esac
 [[ -n "${FAKE_FAILS:-}" && "$*" == *$FAKE_FAILS* ]] && { echo "it broke" >&2; exit 3; }
-exit 0
+exit ${code:-0}
 """
-ALL = ["environment", "versions", "gpu-tests", "quick", "probe-pcie_link", "probe-memory_bandwidth", "probe-sm_answers"]
-ALL += ["probe-thermal_soak", "probe-memory_scan", "probe-gemm_sustained", "mask", "judge-masked", "issue-masked"]
+ALL = ["environment", "versions", "devices", "doctor", "inspect", "gpu-tests", "quick", "side-by-side"]
+ALL += ["probe-memory_scan", "probe-pcie_link", "probe-memory_bandwidth", "probe-sm_answers", "probe-thermal_soak"]
+ALL += ["probe-gemm_sustained", "mask", "judge-masked", "issue-masked", "table"]
 
 
 @pytest.fixture
@@ -138,8 +147,62 @@ def station(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("FAKE_LOG", str(tmp_path / "asked"))
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     monkeypatch.setattr(acceptance, "ENVIRONMENT", tmp_path / "environment")
-    monkeypatch.setattr(acceptance, "make_environment", lambda *_: "")
+    monkeypatch.setenv("FAKE_DOCTOR", "{}")
+    for name, tree in {"compared": COMPARED, "record": RECORD}.items():
+        monkeypatch.setenv(f"FAKE_{name.upper()}", str(tmp_path / f"{name}.json"))
+        (tmp_path / f"{name}.json").write_text(json.dumps(tree))
+    monkeypatch.setattr(acceptance, "make_environment", lambda *_: making.Made())
     return tmp_path
+
+
+def spread(median: float) -> dict[str, float]:
+    return {"n": 9, "median": median, "q1": median * 0.75, "q3": median * 1.25}
+
+
+def compared(what: str, unit: str, **said: object) -> dict[str, object]:
+    """A row as side_by_side.py writes it."""
+    empty = dict.fromkeys(("ours", "plain", "ratio", "of_peak"))
+    return {"what": what, "unit": unit, "outcome": "measured", "why": "", "plain_is": "", "note": "", **empty, **said}
+
+
+def record(coverage: float, expected: int, compared: int, rounds: int) -> dict[str, object]:
+    """What the table reads of a record."""
+    said = {"coverage": coverage, "words_expected": expected, "words_compared": compared, "rounds": rounds}
+    measurements = [{"name": name, "value": value} for name, value in said.items()]
+    return {
+        "card": {"uuid": "GPU-44444444-aaaa-4bbb-8ccc-000000000005", "serial": "0325000000001"},
+        "steps": [{"probe": "memory_scan", "status": "ran", "measurements": measurements}],
+    }
+
+
+RECORD = record(98.75, 1 << 30, 1 << 30, 4)
+COMPARED = {
+    "made_at": "2026-11-25T02:23:27+00:00",
+    "card": {"name": "Tesla V100"},
+    "versions": {"driver": "580.95.05", "cupy": "14.2.0", "kernels": "0123456789abcdef"},
+    "peak": {
+        "gb_s": 898.0,
+        "sources_gb_s": {"attributes": 898.0, "catalogue": 897.5},
+        "memory_clock_mhz": 877.0,
+        "bus_bits": 4096,
+        "memory_clock_under_load_mhz": 876.0,
+    },
+    "coverage": {"compared_bytes": 31 << 30, "total_bytes": 32 << 30},
+    "rows": [
+        compared(
+            "memory read",
+            "GB/s",
+            plain_is="a copy",
+            ours=spread(800.0),
+            plain=spread(1600.0),
+            ratio=spread(0.5),
+            of_peak=0.891,
+        ),
+        compared("plain copy alone", "GB/s", plain=spread(1600.0), of_peak=1.782),
+        compared("matmul bf16, sustained", "TFLOP/s", outcome="not_offered", why="bf16 starts with 8.0"),
+        compared("matmul fp64, exact", "TFLOP/s", outcome="failed", why="12 | 13 wrong"),
+    ],
+}
 
 
 def told(folder: Path) -> dict[str, dict[str, object]]:
@@ -154,10 +217,16 @@ def test_every_stage_runs_is_timed_and_packed(station: Path) -> None:
     summary = json.loads((station / "out" / "summary.json").read_text())
     assert (summary["passed"], summary["not_run"], summary["about"]["extra"]) == (True, ["gemm_exact"], "cuda12")
     with tarfile.open(station / "out.tar.gz") as packed:
-        assert {"out/summary.json", "out/nvidia-smi.xml", "out/masked/nvidia-smi.xml"} <= set(packed.getnames())
+        wanted = {"summary.json", "nvidia-smi.xml", "table.md", "devices.json", "doctor.json", "inspect.html"}
+        masked = {f"masked/{name}" for name in ("nvidia-smi.xml", "table.md", "side_by_side.json")}
+        assert {f"out/{name}" for name in wanted | masked} <= set(packed.getnames())
 
 
-@pytest.mark.parametrize("fault", ["-m pytest", "single_probe.py 0 pcie_link", "gpucert judge", "pip list"])
+FAULTS = ["-m pytest", "single_probe.py 0 pcie_link", "gpucert judge", "pip list", "gpucert devices", "gpucert doctor"]
+FAULTS += ["gpucert inspect", "side_by_side.py"]
+
+
+@pytest.mark.parametrize("fault", FAULTS)
 def test_a_stage_that_fails_stops_no_other_and_is_told(
     station: Path, monkeypatch: pytest.MonkeyPatch, fault: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -181,25 +250,143 @@ def test_a_report_that_is_missing_is_a_failure(tmp_path: Path) -> None:
 
 
 def test_without_an_environment_the_reason_is_told(station: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(acceptance, "make_environment", lambda *_: "no wheels")
+    monkeypatch.setattr(acceptance, "make_environment", lambda *_: making.Made("no wheels"))
     assert acceptance.main(["--out", str(station / "out")]) == 1
-    assert [(name, stage["note"]) for name, stage in told(station).items()] == [("environment", "no wheels")]
+    assert [(name, stage["note"]) for name, stage in told(station).items()] == [
+        ("environment", "no wheels"),
+        ("table", ""),
+    ]
+    assert "not measured: the stage left no results" in (station / "out" / "table.md").read_text()
 
 
 def test_the_card_is_only_read(station: Path) -> None:
     acceptance.main(["--out", str(station / "out")])
     asked = (station / "driver").read_text().split()
     assert set(asked) == {"-q", "-x", "-i", "0", "--query-gpu=compute_cap", "--format=csv,noheader"}
-    source = (ROOT / "scripts" / "acceptance.py").read_text() + (ROOT / "scripts" / "single_probe.py").read_text()
+    programs = ("acceptance", "single_probe", "side_by_side", "plain_cuda", "sampler")
+    source = "".join((ROOT / "scripts" / f"{name}.py").read_text() for name in programs)
     assert re.findall(r"--gpu-reset|-pl\b|-lgc|-lmc|-pm\b|-mig|--ecc-config|nvmlDeviceSet|\bsudo\b", source) == []
 
 
 def test_nothing_masked_names_the_card(station: Path) -> None:
+    row = compared("memory", "GB/s", outcome="failed", why="GPU-44444444-aaaa-4bbb-8ccc-000000000005 0325000000001")
+    (station / "compared.json").write_text(json.dumps({**COMPARED, "rows": [row]}))
     acceptance.main(["--out", str(station / "out")])
     files = [path for path in (station / "out" / "masked").rglob("*") if path.is_file()]
-    assert {"record.json", "nvidia-smi.xml", "summary.json"} <= {path.name for path in files}
+    named = {"record.json", "nvidia-smi.xml", "summary.json", "table.md", "side_by_side.json"}
+    assert named <= {path.name for path in files}
     text = "".join(f"{path} {path.read_text()}" for path in files).lower()
     assert [name for name in ("0325000000001", "44444444-aaaa", "00000000:34:00") if name in text] == []
+
+
+@pytest.mark.parametrize("printed", ["Traceback", "[]", "{"])
+def test_a_command_that_prints_no_json_has_failed(station: Path, monkeypatch: pytest.MonkeyPatch, printed: str) -> None:
+    monkeypatch.setenv("FAKE_DOCTOR", printed)
+    assert acceptance.main(["--out", str(station / "out")]) == 1
+    assert [name for name, stage in told(station).items() if not stage["passed"]] == ["doctor"]
+    assert "no JSON" in str(told(station)["doctor"]["note"])
+    assert told(station)["doctor"]["exit_code"] == 30
+
+
+def test_an_inspection_without_its_page_has_failed(station: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FAKE_NO_PAGE", "1")
+    assert acceptance.main(["--out", str(station / "out")]) == 1
+    assert told(station)["inspect"]["note"] == "it wrote no report"
+
+
+# --- the table
+
+
+def cells(text: str) -> dict[str, list[str]]:
+    """The rows of the table by their first cell, in plain spaces."""
+    rows = [line.strip("| ").split(" | ") for line in text.replace("\u202f", " ").splitlines() if line.startswith("| ")]
+    return {row[0]: row[1:] for row in rows}
+
+
+def test_the_table_is_written_and_printed(station: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    acceptance.main(["--out", str(station / "out")])
+    text = (station / "out" / "table.md").read_text()
+    assert capsys.readouterr().out == text
+    assert text.startswith("# gpucert on Tesla V100\n\n2026-11-25 · cupy 14.2.0 · driver 580.95.05\n")
+    assert cells(text) == {
+        "what": ["ours", "plain", "ours / plain", "of peak", "repeats"],
+        "memory read": ["800 GB/s", "1 600 GB/s", "0.500 (0.375–0.625)", "0.891", "9"],
+        "plain copy alone": ["–", "1 600 GB/s", "–", "1.782", "9"],
+        "matmul bf16, sustained": ["not offered: bf16 starts with 8.0", "–", "–", "–", "–"],
+        "matmul fp64, exact": ["NOT MEASURED: 12 / 13 wrong", "–", "–", "–", "–"],
+        "VRAM covered by a pass here": ["31.00 GiB of 32.00 GiB", "–", "–", "0.9688", "–"],
+        "VRAM covered by the quick plan": ["8.00 GiB compared", "–", "–", "0.9875", "4"],
+        "VRAM covered by memory_scan alone": ["not measured: no memory scan is on record", "–", "–", "–", "–"],
+    }
+    plain = text.replace("\u202f", " ")
+    assert "898 by attributes, 897.5 by catalogue (2 × 877.0 MHz × 4096 bit / 8 by CUDA's attributes); NVML" in plain
+    assert f"stages: {len(ALL) - 1} of {len(ALL) - 1} passed" in plain
+    assert "not run, because no time was left: gemm_exact" in plain
+
+
+def test_compares_that_are_not_proven_cover_nothing(station: Path) -> None:
+    (station / "record.json").write_text(json.dumps(record(98.75, 1 << 30, 7, 4)))
+    acceptance.main(["--out", str(station / "out")])
+    row = cells((station / "out" / "table.md").read_text())["VRAM covered by the quick plan"]
+    assert row == ["NOT PROVEN: 7 of 1073741824 compares", "–", "–", "–", "–"]
+
+
+def test_failed_stages_stand_in_the_table(station: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FAKE_FAILS", "side_by_side.py")
+    acceptance.main(["--out", str(station / "out")])
+    text = (station / "out" / "table.md").read_text()
+    assert "FAILED: side-by-side: it broke" in text
+
+
+def test_a_reason_for_measuring_nothing_stands_in_the_table(tmp_path: Path) -> None:
+    (tmp_path / "side_by_side.json").write_text('{"cannot_measure": "MIG mode is on"}')
+    text = acceptance_table.table(tmp_path, {"name": "Tesla V100", "driver": "535"}, [], [])
+    assert cells(text)["beside plain CUDA"][0] == "not measured: MIG mode is on"
+    assert "driver 535" in text
+
+
+def test_results_that_cannot_be_read_fail_the_table_and_stop_nothing(station: Path) -> None:
+    (station / "compared.json").write_text('{"rows": [7]}')
+    assert acceptance.main(["--out", str(station / "out")]) == 1
+    assert "TypeError" in str(told(station)["table"]["note"])
+    assert (station / "out.tar.gz").is_file()
+
+
+# --- time
+
+
+def asked_seconds(station: Path) -> float:
+    """How long side_by_side.py was told to measure."""
+    (line,) = [one for one in (station / "asked").read_text().splitlines() if "side_by_side.py" in one]
+    return float(line.split()[-1])
+
+
+def test_the_quick_plan_has_time_for_all_its_steps() -> None:
+    steps = plan.load("quick").step
+    loading = [step for step in steps if step.probe not in ("identity", "counters")]
+    assert sum(step.seconds for step in steps) + 5 * len(loading) <= acceptance.QUICK_S
+    spent = acceptance.QUICK_S + acceptance.SIDE_BY_SIDE_S + acceptance.SIDE_BY_SIDE_START_S + acceptance.AFTERWARDS_S
+    assert spent + acceptance.GPU_TESTS_LEAST_S < 9.5 * 60
+    assert {step.seconds for step in plan.load("standard").step if step.probe == "memory_scan"} == {600}
+    assert acceptance.SCAN_S < 600
+
+
+def test_the_comparison_fills_what_is_left_within_its_bounds(station: Path) -> None:
+    acceptance.main(["--out", str(station / "out"), "--minutes", "60"])
+    assert asked_seconds(station) == acceptance.SIDE_BY_SIDE_MOST_S
+
+
+def test_the_comparison_leaves_room_for_a_scan(station: Path) -> None:
+    acceptance.main(["--out", str(station / "out"), "--minutes", "2.5"])
+    assert 50 < asked_seconds(station) <= acceptance.SIDE_BY_SIDE_S + 30
+    assert told(station)["probe-memory_scan"]["passed"]
+
+
+def test_a_comparison_without_time_has_failed_and_is_not_begun(station: Path) -> None:
+    assert acceptance.main(["--out", str(station / "out"), "--minutes", "1"]) == 1
+    assert "no time was left" in str(told(station)["side-by-side"]["note"])
+    assert "side_by_side.py" not in (station / "asked").read_text()
+    assert "NOT" not in str(told(station)["quick"]["note"])
 
 
 def test_time_that_is_up_ends_a_stage_gently(tmp_path: Path) -> None:
@@ -230,6 +417,229 @@ def test_one_probe_of_the_standard_plan_runs_alone(tmp_path: Path) -> None:
     program = [sys.executable, str(ROOT / "scripts" / "single_probe.py")]
     seconds = json.loads(subprocess.check_output(program, text=True))
     assert set(acceptance.PROBES) <= set(seconds)
-    done = subprocess.run([*program, "healthy-a10", "pcie_link", str(tmp_path / "one")], capture_output=True, text=True)
-    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "pcie_link: ran")
-    assert (tmp_path / "one" / "record.json").exists()
+    done = subprocess.run(
+        [*program, "healthy-a10", "memory_scan", str(tmp_path / "one"), "7"], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "memory_scan: ran")
+    record = json.loads((tmp_path / "one" / "record.json").read_text())
+    assert [step["seconds"] for step in record["steps"]] == [7.0]
+    row = acceptance_table._coverage("x", tmp_path / "one" / "record.json")
+    assert re.fullmatch(r"\| x \| [\d.]+.GiB compared \| – \| – \| 0\.9\d+ \| \d+ \|", row)
+
+
+# --- the environment, made for real
+
+
+def wheel(folder: Path, name: str, version: str, files: dict[str, str], metadata: str = "") -> Path:
+    """Make a wheel; `files` by their place in it."""
+    folder.mkdir(exist_ok=True)
+    info = f"{name}-{version}.dist-info"
+    metadata = metadata or f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+    tag = "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+    files = {**files, f"{info}/METADATA": metadata, f"{info}/WHEEL": tag}
+    files[f"{info}/RECORD"] = "".join(f"{path},,\n" for path in [*files, f"{info}/RECORD"])
+    path = folder / f"{name}-{version}-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as packed:
+        for place, text in files.items():
+            packed.writestr(place, text)
+    return path
+
+
+def wheel_of_gpucert(folder: Path) -> Path:
+    """gpucert as pip would pack it, with the metadata of the one that is installed here."""
+    places = {
+        ROOT / "src" / "gpucert": "gpucert",
+        ROOT / "stress": "gpucert/stress",
+        ROOT / "reports": "gpucert/reports",
+    }
+    kinds = {".py", ".toml", ".tsv", ".cu", ".cuh", ".j2", ".css", ".mako", ".typed"}
+    files = {
+        f"{place}/{path.relative_to(source).as_posix()}": path.read_text(encoding="utf-8")
+        for source, place in places.items()
+        for path in source.rglob("*")
+        if path.suffix in kinds
+    }
+    found = importlib.metadata.distribution("gpucert")
+    return wheel(folder, "gpucert", found.version, files, found.read_text("METADATA") or "")
+
+
+CUPY = {
+    "cupy/__init__.py": "from cupy import cuda",
+    "cupy/cuda/__init__.py": "from cupy.cuda import runtime\ndef set_allocator(pool): pass",
+    "cupy/cuda/nvrtc.py": "def getVersion(): return (12, 9)",
+    "cupy/cuda/runtime.py": "def runtimeGetVersion(): return 12090\n"
+    "def deviceGetPCIBusId(number): raise RuntimeError('no CUDA-capable device is detected')",
+    "cupy_backends/__init__.py": "",
+    "cupy_backends/cuda/__init__.py": "",
+    "cupy_backends/cuda/libs/__init__.py": "",
+    "cupy_backends/cuda/libs/cublas.py": "def getVersion(handle): return 120900",
+}
+TOOLKIT = "Metadata-Version: 2.1\nName: cuda-toolkit\nVersion: 12.9.0\n"
+TOOLKIT += "".join(f"Provides-Extra: {part}\n" for part in ("cublas", "cudart", "nvrtc"))
+
+
+def test_scripts_tests_and_wheels_are_enough_to_run_without_a_checkout(tmp_path: Path) -> None:
+    """All stages are tried from a folder without sources; they fail for the one thing that is missing, a driver."""
+    root = tmp_path / "carried"
+    shutil.copytree(ROOT / "scripts", root / "scripts", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "tests" / "gpu", root / "tests" / "gpu", ignore=shutil.ignore_patterns("__pycache__"))
+    own = wheel_of_gpucert(root / "wheels")
+    wheel(root / "wheels", "cupy_cuda12x", "14.2.0", CUPY)
+    wheel(root / "wheels", "cuda_toolkit", "12.9.0", {}, TOOLKIT)
+    answers = f"#!/bin/sh\ncase $* in *compute_cap*) echo 7.0 ;; *) cat {CAPTURE} ;; esac\n"
+    executable(tmp_path / "shims" / "nvidia-smi", answers)
+    done = start(tmp_path, "--minutes", "2", root=root)
+    stages = told(tmp_path)
+    assert done.returncode == 1, done.stderr
+    assert stages["environment"]["passed"], done.stderr
+    assert json.loads((tmp_path / "out" / "summary.json").read_text())["about"]["gpucert_from"] == own.name
+    versions = (tmp_path / "out" / "versions.txt").read_text()
+    assert re.search(r"^gpucert @ file:.*\.whl|^gpucert==", versions, re.MULTILINE)
+    assert (root / ".venv-acceptance" / "lib").is_dir()
+    assert stages["doctor"]["passed"]
+    assert json.loads((tmp_path / "out" / "doctor.json").read_text())
+    assert "skipped" in str(stages["gpu-tests"]["note"])
+    for name in ("devices", "inspect", "quick", "side-by-side", "probe-memory_scan"):
+        assert not stages[name]["passed"]
+        reason = "no CUDA-capable device" if name == "side-by-side" else "no NVIDIA driver is installed"
+        assert reason in str(stages[name]["note"]), name
+    assert stages["mask"]["passed"]
+    assert "FAILED: quick" in done.stdout
+
+
+@pytest.fixture
+def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The Python of an environment that has no pip and no ensurepip either, and of a station without an index."""
+    for name, value in NOWHERE.items():
+        monkeypatch.setenv(name, value)
+    venv.EnvBuilder(symlinks=True, with_pip=False).create(tmp_path / "bare")
+    script = f'#!/bin/sh\ncase "$1 $2" in "-m ensurepip") exit 1 ;; esac\nexec {tmp_path}/bare/bin/real "$@"\n'
+    (tmp_path / "bare" / "bin" / "python").rename(tmp_path / "bare" / "bin" / "real")
+    executable(tmp_path / "bare" / "bin" / "python", script)
+    (tmp_path / "wheels").mkdir()
+    return str(tmp_path / "bare" / "bin" / "python")
+
+
+def carry_pip(folder: Path) -> None:
+    (bundled,) = (Path(ensurepip.__file__).parent / "_bundled").glob("pip-*.whl")
+    shutil.copy(bundled, folder)
+
+
+def test_without_pip_and_ensurepip_a_wheel_of_pip_serves(bare: str, tmp_path: Path) -> None:
+    wheels = tmp_path / "wheels"
+    with (tmp_path / "log").open("ab") as log:
+        assert making.pip_of(bare, wheels, log) == []
+        carry_pip(wheels)
+        wheel(wheels, "tiny", "1.0", {"tiny.py": "here = True"})
+        pip = making.pip_of(bare, wheels, log)
+        assert making.Installer([*pip, "install"], wheels, log).packages(["tiny>=1"])
+    assert subprocess.run([bare, "-c", "import tiny"], check=False).returncode == 0
+
+
+def test_without_pip_at_all_the_remedy_is_told(bare: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(making, "python_of", lambda _: bare)
+    monkeypatch.setattr(making, "cupy_of", lambda _: "cuda12")
+    monkeypatch.setattr(making, "inherit", lambda *_, cuda: None)
+    source = making.Source(ROOT, ())
+    made = making.make_environment(tmp_path / "made", source, "cuda12", tmp_path / "wheels", tmp_path / "log")
+    assert re.search(
+        r"neither pip nor ensurepip: install python3-pip or python3-venv, or put pip's wheel", made.problem
+    )
+
+
+def test_the_two_largest_packages_may_be_missing_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[list[str]] = []
+    out_of_reach = {"scipy>=1.11"}
+
+    def call(command: list[str], out: object) -> int:
+        asked.append(command)
+        return int(bool(out_of_reach & set(command)))
+
+    monkeypatch.setattr(making, "call", call)
+    with (tmp_path / "log").open("ab") as log:
+        installer = making.Installer(["pip", "install"], tmp_path, log)
+        assert installer.packages(["tiny", "scipy>=1.11", "matplotlib[all]>=3.8"])
+        links = ["--find-links", str(tmp_path)]
+        assert asked[0] == ["pip", "install", "--no-index", *links, "tiny", "scipy>=1.11", "matplotlib[all]>=3.8"]
+        assert "--no-index" not in asked[1]
+        assert asked[2] == ["pip", "install", "--no-index", *links, "tiny"]
+        out_of_reach.add("tiny")
+        assert not installer.packages(["tiny", "scipy>=1.11"])
+
+
+def test_what_is_lost_without_a_package_is_known(bare: str) -> None:
+    assert making.missing(bare) == {"matplotlib": "no page", "scipy": "neither verdict nor page"}
+
+
+def test_what_the_environment_does_without_is_told_but_is_no_failure(
+    station: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(acceptance, "make_environment", lambda *_: making.Made(note="without scipy: no verdict"))
+    assert acceptance.main(["--out", str(station / "out")]) == 0
+    assert "environment: ok in 0 s: without scipy: no verdict" in capsys.readouterr().err
+
+
+# --- where gpucert comes from
+
+
+def test_a_checkout_comes_before_a_wheel(tmp_path: Path) -> None:
+    wheel(tmp_path, "gpucert", "9.9", {})
+    source = making.find_source(ROOT, tmp_path)
+    assert source.path == ROOT
+    assert "setuptools>=77" in source.requirements("")
+
+
+def test_a_wheel_tells_what_it_needs(tmp_path: Path) -> None:
+    needs = ("click>=8.1", "numpy", 'cupy-cuda12x>=14 ; extra == "cuda12"', "cupy-cuda13x>=14; extra == 'cuda13'")
+    metadata = "Name: gpucert\n" + "".join(f"Requires-Dist: {need}\n" for need in needs) + "\nRequires-Dist: prose\n"
+    own = wheel(tmp_path / "wheels", "gpucert", "9.9", {}, metadata)
+    source = making.find_source(tmp_path, tmp_path / "wheels")
+    assert source.path == own
+    assert source.requirements("") == ["click>=8.1", "numpy", "pytest>=8"]
+    assert source.requirements("cuda13") == ["click>=8.1", "numpy", "cupy-cuda13x>=14", "pytest>=8"]
+
+
+def test_checkout_and_wheel_need_the_same(tmp_path: Path) -> None:
+    wheel_of_gpucert(tmp_path)
+    carried, here = making.find_source(tmp_path / "nowhere", tmp_path), making.find_source(ROOT, tmp_path)
+
+    def bare(needs: list[str]) -> set[str]:
+        return {re.sub(r"[\s\"']", "", need) for need in needs} - {"setuptools>=77"}
+
+    def parts(needs: set[str]) -> set[tuple[str, ...]]:
+        return {tuple(sorted(re.split(r"[\[\],]", need))) for need in needs}
+
+    for extra in ("", "cuda12", "cuda13"):
+        assert parts(bare(carried.requirements(extra))) == parts(bare(here.requirements(extra)))
+
+
+def test_a_gpucert_that_is_installed_serves_where_nothing_is_carried(tmp_path: Path) -> None:
+    source = making.find_source(tmp_path, tmp_path / "wheels")
+    assert (source.path, "pytest>=8" in source.requirements("")) == (None, True)
+
+
+def test_an_installed_gpucert_is_of_no_use_beside_another_cupy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(making, "cupy_of", lambda _: "cuda13")
+    source = making.find_source(tmp_path, tmp_path)
+    made = making.make_environment(tmp_path / "made", source, "cuda12", tmp_path, tmp_path / "log")
+    assert "beside CuPy of cuda13, and the card needs cuda12: put the wheels of gpucert" in made.problem
+
+
+def test_no_gpucert_two_of_them_or_a_broken_one_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gpucert-1.0-py3-none-any.whl").write_text("cut off")
+    with pytest.raises(making.StationError, match="no wheel that can be read"):
+        making.find_source(tmp_path, tmp_path)
+    wheel(tmp_path, "gpucert", "2.0", {})
+    with pytest.raises(making.StationError, match="2 wheels of gpucert"):
+        making.find_source(tmp_path, tmp_path)
+
+    def none(_: str) -> list[str]:
+        raise importlib.metadata.PackageNotFoundError
+
+    monkeypatch.setattr(importlib.metadata, "requires", none)
+    with pytest.raises(
+        making.StationError, match=r"is no checkout, .* holds no gpucert-\*\.whl, and .* none installed"
+    ):
+        making.find_source(tmp_path, tmp_path / "nowhere")

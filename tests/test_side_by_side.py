@@ -469,6 +469,7 @@ def test_plain_calls_do_the_work_that_they_are_timed_for(cuda: FakeCuda, monkeyp
 REFUSALS: dict[str, tuple[Callable[[], dict[str, object]], str]] = {
     "mig": (lambda: {"mig": True}, "MIG mode is on"),
     "no such card": (lambda: {"error": _no_such_gpu()}, "no GPU '0'"),
+    "broken": (lambda: {"error": AttributeError("module 'cupy' has no attribute 'cuda'")}, "AttributeError: module"),
 }
 
 
