@@ -73,6 +73,8 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`default`, `exclusive-process`, `exclusive-thread` or `prohibited`: how often CUDA may open the card."""
     display_active: Reading[bool] = NOT_ASKED
     """Whether something is shown through the card, which takes memory and time from a test."""
+    fabric: Reading[str] = NOT_ASKED
+    """`not-started`, `in-progress`, `completed` or `failed`: joining an NVSwitch, before which CUDA does not start."""
     power_source: Reading[str] = NOT_ASKED
     """`ac`, `battery` or `undersized`: the last is a supply that cannot feed the card."""
     power_limit_w: Reading[float] = NOT_ASKED

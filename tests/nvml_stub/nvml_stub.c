@@ -211,6 +211,13 @@ Code nvmlDeviceGetPdi(nvmlDevice_t device, nvmlPdi_t *out) {
 }
 NUMBER(nvmlDeviceGetCurrentClocksEventReasons, unsigned long long, "reasons", 4)
 NUMBER(nvmlDeviceGetSupportedClocksEventReasons, unsigned long long, "supported", 0x1FF)
+Code nvmlDeviceGetGpuFabricInfoV(nvmlDevice_t device, nvmlGpuFabricInfoV_t *out) {
+    BEGIN(device);
+    VERSIONED(out, nvmlGpuFabricInfo_v2);
+    out->state = (nvmlGpuFabricState_t)value("fabric", NVML_GPU_FABRIC_STATE_COMPLETED);
+    out->status = (Code)value("fabric_status", NVML_SUCCESS);
+    return NVML_SUCCESS;
+}
 Code nvmlDeviceGetRepairStatus(nvmlDevice_t device, nvmlRepairStatus_t *out) {
     BEGIN(device);
     VERSIONED(out, nvmlRepairStatus_v1);

@@ -65,6 +65,8 @@ _MEMORY_V2 = 0x02000028  # nvmlMemory_v2, a version word: size of the structure,
 _VIRTUALIZATION = {0: "none", 1: "pass-through", 2: "vgpu", 3: "host-vgpu", 4: "host-vsga"}
 _COMPUTE_MODES = {0: "default", 1: "exclusive-thread", 2: "prohibited", 3: "exclusive-process"}
 _POWER_SOURCES = {0: "ac", 1: "battery", 2: "undersized"}
+_NO_FABRIC, _FABRIC_COMPLETED = 0, 3
+_FABRIC = {1: "not-started", 2: "in-progress", _FABRIC_COMPLETED: "completed"}
 _CONFIDENTIAL = {0: False, 1: True, 2: True}  # 2: for bare-metal use
 
 # Numbers of field values, NVML_FI_DEV_* of nvml.h
@@ -177,8 +179,10 @@ def _structure(name: str) -> Reading[ctypes.Structure]:
         return Absent(Absence.DRIVER_TOO_OLD, f"the installed nvidia-ml-py has no {name}")
     made = kind()
     assert isinstance(made, ctypes.Structure)
-    for name in (one[0] for one in made._fields_ if one[0] != "version"):
-        setattr(made, name, -1)
+    version = getattr(made, "version", None)
+    ctypes.memset(ctypes.byref(made), 0xFF, ctypes.sizeof(made))
+    if version is not None:
+        made.version = version
     return made
 
 
@@ -409,6 +413,7 @@ class NvmlGpu:
             confidential_compute=then(ask("nvmlSystemGetConfComputeState", member("ccFeature")), _confidential),
             compute_mode=then(self._ask("nvmlDeviceGetComputeMode", whole), named(_COMPUTE_MODES, "mode")),
             display_active=then(self._ask("nvmlDeviceGetDisplayActive", whole), flag),
+            fabric=self._fill("nvmlDeviceGetGpuFabricInfoV", "c_nvmlGpuFabricInfo_v2_t", _fabric),
             power_source=then(self._ask("nvmlDeviceGetPowerSource", whole), named(_POWER_SOURCES, "source")),
             power_limit_w=then(self._ask("nvmlDeviceGetEnforcedPowerLimit", whole), _power_limit),
             power_requested_w=then(self._ask("nvmlDeviceGetPowerManagementLimit", whole), _power_limit),
@@ -723,6 +728,19 @@ def _sram_status(value: object) -> tuple[int, int, int]:
         member("aggregateUncSecDed")(value),
         member("bThresholdExceeded")(value),
     )
+
+
+def _fabric(value: object) -> Reading[str]:
+    """The state; where that is completed, the status says whether it went well.
+
+    The state is one byte in nvml.h and four in nvidia-ml-py, of which three are padding.
+    """
+    state, status = member("state")(value) & 0xFF, member("status")(value)
+    if state == _NO_FABRIC:
+        return Absent(Absence.NOT_SUPPORTED, "no NVSwitch fabric")
+    if state not in _FABRIC:
+        return Absent(Absence.ABSURD, f"the state of the fabric answered {state}")
+    return "failed" if state == _FABRIC_COMPLETED and status else _FABRIC[state]
 
 
 def _device_identifier(number: int) -> Reading[str]:

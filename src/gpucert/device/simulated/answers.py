@@ -145,6 +145,7 @@ def settings(scenario: Scenario, silicon: Silicon, state: State) -> Settings:
         confidential_compute=False,
         compute_mode="default",
         display_active=False,
+        fabric=NOT_SUPPORTED,
         power_source="ac",
         power_limit_w=silicon.limit_w,
         power_requested_w=silicon.limit_w,
