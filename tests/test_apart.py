@@ -212,7 +212,7 @@ def test_a_command_ends_in_time_with_one_line_and_30(
 @pytest.mark.parametrize("function", ["nvmlInitWithFlags", "nvmlDeviceGetName", "nvmlShutdown"])
 def test_a_library_that_crashes_takes_only_its_own_process_with_it(driver: Callable[..., None], function: str) -> None:
     driver(CRASH=f"{function}=1")
-    with pytest.raises(NoDriverError, match=r"crashed the process that asked it \(SIGSEGV\): install the driver again"):
+    with pytest.raises(NoDriverError, match="died of SIGSEGV: .*install the driver again"):
         apart.list_gpus()
 
 

@@ -151,8 +151,8 @@ def _ask(*arguments: str, limit_s: float) -> Iterator[Message]:
         except subprocess.TimeoutExpired:
             raise _SilentError(limit_s) from None
         if code < 0:
-            crash = f"the NVIDIA driver library crashed the process that asked it ({_signal_name(-code)})"
-            raise NoDriverError(f"{crash}: install the driver again")
+            death = f"the process that asked the NVIDIA driver died of {_signal_name(-code)}"
+            raise NoDriverError(f"{death}: a broken driver library does that; install the driver again")
         if code > 0:
             raise NoDriverError(f"the process that asks the NVIDIA driver ended with code {code} and no reason")
 

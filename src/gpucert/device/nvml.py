@@ -387,8 +387,8 @@ class NvmlGpu:
         )
 
     def _memory_mib(self) -> Reading[int]:
-        total = self._ask("nvmlDeviceGetMemoryInfo", member("total"))
-        return then(then(total, lambda size: size // _MIB), bounded(bounds.MEMORY_MIB, "total memory"))
+        size = self._ask("nvmlDeviceGetMemoryInfo", member("total"))
+        return then(then(size, lambda bytes_: bytes_ // _MIB), bounded(bounds.MEMORY_MIB, "total memory"))
 
     def _max_clock(self, domain: int) -> Reading[int]:
         limits = bounded(bounds.MAX_MEGAHERTZ, "maximum clock")
