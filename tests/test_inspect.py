@@ -145,10 +145,6 @@ def test_a_file_that_cannot_be_read_does_not_hide_the_others(tmp_path: Path) -> 
     assert (told["exit_code"], len(told["cards"]), len(told["unreadable"])) == (2, 1, 1)
 
 
-def test_no_file_at_all_is_a_usage_error() -> None:
-    assert inspect().exit_code == 2
-
-
 def test_standard_input_is_a_file_too() -> None:
     result = inspect("--json", "-", input=(HERE / "a100-mig.xml").read_bytes())
     (card,) = json.loads(result.stdout)["cards"]

@@ -72,13 +72,13 @@ def from_station(wanted: str | None) -> Gathered:
 
     found = Gathered(sources=[Source(STATION, "", 0)])
     try:
-        names = wanted.split(",") if wanted is not None else _every(apart.list_gpus(), found)
+        names = [one.strip() for one in wanted.split(",")] if wanted is not None else _every(apart.list_gpus())
     except NoDriverError as error:
         raise ProblemError(
             f"{error}\ngpucert: a file is read without a driver: gpucert inspect FILE", ExitCode.INCOMPLETE
         ) from error
     with ThreadPoolExecutor(max_workers=len(names) + 1) as pool:
-        looks = [(name, pool.submit(apart.look, name.strip())) for name in names]
+        looks = [(name, pool.submit(_look, name)) for name in names]
         log = pool.submit(_own_log)
     for name, look in looks:
         try:
@@ -89,6 +89,12 @@ def from_station(wanted: str | None) -> Gathered:
             found.unreadable.append(str(error))
     _add_log(found, log.result())
     return found
+
+
+def _look(card: str | Capture) -> Capture:
+    from gpucert.device import apart
+
+    return card if isinstance(card, Capture) else apart.look(card)
 
 
 def _own_log() -> Reading[tuple[Capture, ...]]:
@@ -115,17 +121,17 @@ def _add_log(found: Gathered, log: Reading[tuple[Capture, ...]]) -> None:
     found.captures += (one for one in log if str(one.identity.bus_id) in places)
 
 
-def _every(cards: tuple[Identity, ...], found: Gathered) -> list[str]:
-    """What to ask each card by. One that has neither UUID nor bus id is a capture all the same: of its silence."""
-    names = []
-    for index, card in enumerate(cards):
-        name = next((one for one in (card.uuid, card.bus_id) if isinstance(one, str)), None)
-        if name is None:
-            reason = card.name if isinstance(card.name, Absent) else "no UUID and no bus id"
-            note = f"GPU {index} of this station answers nothing to hold on to: {reason}"
-            found.captures.append(Capture(source=STATION, identity=card, sample=Sample(at_s=0.0), notes=(note,)))
-        else:
-            names.append(name)
+def _every(cards: tuple[Identity, ...]) -> list[str | Capture]:
+    """What to ask each card by; of one without UUID and bus id, a capture of its silence. Raises ProblemError."""
     if not cards:
         raise ProblemError("the driver shows no GPU; see `gpucert devices`", ExitCode.INCOMPLETE)
-    return names
+    return [
+        next((one for one in (card.uuid, card.bus_id) if isinstance(one, str)), None) or _silence(index, card)
+        for index, card in enumerate(cards)
+    ]
+
+
+def _silence(index: int, card: Identity) -> Capture:
+    reason = card.name if isinstance(card.name, Absent) else "no UUID and no bus id"
+    note = f"GPU {index} of this station answers nothing to hold on to: {reason}"
+    return Capture(source=STATION, identity=card, sample=Sample(at_s=0.0), notes=(note,))
