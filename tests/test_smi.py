@@ -86,6 +86,23 @@ def test_processes_with_and_without_their_memory() -> None:
     assert (second.pid, absence(second.memory_mib)) == (2140, Absence.NOT_SUPPORTED)
 
 
+def test_margins_memory_and_modes_of_a_text_document() -> None:
+    a10, h100 = own("a10-and-h100.txt")
+    assert (h100.settings.tlimit_shutdown_c, h100.settings.tlimit_slowdown_c) == (-8.0, -2.0)
+    assert (h100.settings.tlimit_memory_c, h100.settings.tlimit_max_c) == (0.0, 0.0)
+    assert absence(a10.settings.tlimit_slowdown_c) is Absence.UNKNOWN
+    assert (a10.settings.memory_used_mib, a10.settings.memory_reserved_mib) == (4, 512)
+    assert (a10.settings.compute_mode, a10.settings.power_requested_w) == ("default", 150.0)
+    assert (a10.settings.pcie_gen_max, a10.settings.pcie_gen_max_slot) == (4, 4)
+    assert (a10.counters.pcie_replay_rollovers, a10.settings.display_active) == (0, False)
+    assert absence(a10.identity.gsp_firmware) is Absence.UNKNOWN
+
+
+def test_used_memory_that_counts_in_the_drivers_own_is_not_stated() -> None:
+    card = a10_saying("        Reserved                          : 512 MiB\n", "")
+    assert absence(card.settings.memory_used_mib) is Absence.UNKNOWN
+
+
 # --- XML
 
 
@@ -100,6 +117,20 @@ def test_an_old_xml_document_with_retired_pages() -> None:
     assert absence(counters.remap_pending) is Absence.UNKNOWN
     assert v100.settings.power_limit_w == 350.0
     assert v100.notes == ("The document says that 16 GPUs are attached and shows 1.",)
+
+
+def test_pages_that_were_retired_lately_are_counted_by_the_documents_own_clock() -> None:
+    text = (HERE / "v100-retired.xml").read_text(encoding="utf-8")
+    assert absence(smi.read(text, "undated")[0].counters.retired_dbe_7d) is Absence.UNKNOWN
+    pages = "".join(
+        f"<retired_page><retired_page_timestamp>{when}</retired_page_timestamp></retired_page>"
+        for when in ("Fri May 01 23:34:06 2020", "Tue May 12 15:32:43 2020")
+    )
+    count = "<retired_count>2</retired_count>"
+    dated = text.replace(count, f"{count}<retired_pagelist>{pages}</retired_pagelist>")
+    assert smi.read(dated, "now")[0].counters.retired_dbe_7d == 1
+    assert smi.read(dated.replace("May 14 10", "May 08 10"), "before")[0].counters.retired_dbe_7d == 2
+    assert absence(smi.read(dated.replace("Fri May", "Some"), "damaged")[0].counters.retired_dbe_7d) is Absence.UNKNOWN
 
 
 def test_mig_instances_lend_nothing_to_the_card() -> None:
@@ -413,6 +444,11 @@ def test_a_paste_without_the_title_is_read_and_lacks_the_driver() -> None:
         ),
         (b"No devices were found\n", "found no GPU"),
         (b"[1.0] NVRM: objClInitPcieChipset\n", "a kernel log without any Xid"),
+        (
+            b"6,3964,206764307,-;eth0: link up\n",
+            r"a log without a line of the NVIDIA driver, 1 line from \[206.764307\]",
+        ),
+        (b"<6>[  201.650687] sysrq: x\n", "a log without a line of the NVIDIA driver"),
         (b"index, name, temperature.gpu\n0, NVIDIA A10, 33\n", "comma-separated"),
         (b'{"gpu": []}', "JSON"),
         (b"<html><body>404</body></html>", "XML or HTML of another program"),

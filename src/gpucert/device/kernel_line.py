@@ -353,6 +353,7 @@ _WALL = re.compile(
     r"|^\d{10,19}(?:\.\d{1,9})?(?= )"  # seconds or microseconds since 1970
 )
 _BOOT_SECONDS = re.compile(r"\[\s*(\d{1,12}\.\d{1,9})(?:\s*<[^>\]]{1,20}>)?\]")
+_KMSG_LINE = re.compile(r"\d{1,4},\d{1,12},\d{1,16},[^;\s]{0,12};")
 _KMSG = re.compile(r"\d{1,4},\d{1,12},(\d{1,16}),[^;\s]{0,12};$")
 
 
@@ -376,7 +377,8 @@ def stamp_of(line: str) -> str | None:
     time = _TIME_KEY.search(line, 0, _MAX_JSON) if line.startswith("{") else None
     if time is not None:
         return time["time"]
-    found = stamp(line[:_MAX_STAMP])
+    raw = _KMSG_LINE.match(line)
+    found = stamp(raw[0] if raw else line[:_MAX_STAMP])
     return found if found is not None and line.find(found.split()[0].strip("[")) < _MAX_STAMP_AT else None
 
 

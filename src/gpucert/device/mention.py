@@ -1,4 +1,4 @@
-"""Captures of cards of which next to nothing is known: a warning names them, or a line of a log."""
+"""What a file does not state of a card: absent for one reason, which is its silence or the card's."""
 
 from typing import TypeVar
 
@@ -12,21 +12,24 @@ from gpucert.record import Counters, Identity, Sample, Settings
 S = TypeVar("S", Identity, Settings, Counters, Sample)
 
 
-def _fill(values: S, reason: Absent) -> S:
-    """The same values, where everything not asked is absent for this reason."""
+def filled(capture: Capture, reason: Absent = NOT_STATED) -> Capture:
+    """The same capture, where every reading that nobody asked for is absent for this reason."""
+    return structs.replace(
+        capture,
+        identity=_filled(capture.identity, reason),
+        settings=_filled(capture.settings, reason),
+        counters=_filled(capture.counters, reason),
+        processes=reason if capture.processes == NOT_ASKED else capture.processes,
+        sample=_filled(capture.sample, reason),
+    )
+
+
+def _filled(values: S, reason: Absent) -> S:
     unasked = (name for name in values.__struct_fields__ if getattr(values, name) == NOT_ASKED)
     return structs.replace(values, **dict.fromkeys(unasked, reason))
 
 
 def mention(known: Identity, reason: Absent, source: str, note: str) -> Capture:
     """A capture of a card of which next to nothing is known; every other reading is absent for one reason."""
-    return Capture(
-        source=source,
-        taken_at=NOT_STATED,
-        identity=_fill(known, reason),
-        settings=_fill(Settings(), reason),
-        counters=_fill(Counters(), reason),
-        processes=reason,
-        sample=_fill(Sample(at_s=0.0), reason),
-        notes=(note,),
-    )
+    bare = Capture(source=source, taken_at=NOT_STATED, identity=known, sample=Sample(at_s=0.0), notes=(note,))
+    return filled(bare, reason)

@@ -15,7 +15,7 @@ import msgspec
 from gpucert.capture import Capture
 from gpucert.device import kernel_log, smi_card, smi_foreign, smi_log, smi_nvlink, smi_table, text_file
 from gpucert.device.kernel_log import KernelLog
-from gpucert.device.mention import mention
+from gpucert.device.mention import filled, mention
 from gpucert.device.smi_document import Card, Document, UnreadableCaptureError
 from gpucert.device.smi_sieve import Sieve, Sifted
 from gpucert.device.smi_words import NOT_STATED, count, quote
@@ -83,17 +83,18 @@ def _capture(card: Card, document: Document, source: str, number: int) -> Captur
             f"{source}: the text of GPU {card.bus_id} holds the answers of more than one card, so lines are missing; "
             "capture it again with `nvidia-smi -q > FILE`"
         )
-    return Capture(
+    capture = Capture(
         source=source,
         document=number,
         taken_at=document.head.say("timestamp"),
         identity=smi_card.identity(card, smi_card.driver(document.head)),
         settings=smi_card.settings(answers),
-        counters=smi_card.counters(answers),
+        counters=smi_card.counters(answers, document.head.say("timestamp")),
         processes=smi_card.processes(answers),
         sample=smi_card.sample(answers),
         notes=_notes(document),
     )
+    return filled(capture)
 
 
 def _notes(document: Document) -> tuple[str, ...]:
@@ -113,8 +114,9 @@ def _assembled(documents: list[tuple[Capture, ...]], rest: Sifted, source: str) 
         raise UnreadableCaptureError(f"{source}: a log of more cards or events than there can be; split the file")
     captures = [msgspec.structs.replace(capture, documents=len(documents)) for cards in documents for capture in cards]
     known = _places(captures)
-    captures += (one for one in smi_table.captures(rest.table, source) if str(one.identity.bus_id) not in known)
-    captures = _with_links(captures, smi_nvlink.captures(rest.links, source))
+    table, links = smi_table.captures(rest.table, source), smi_nvlink.captures(rest.links, source)
+    captures += (filled(one) for one in table if str(one.identity.bus_id) not in known)
+    captures = _with_links(captures, map(filled, links))
     captures += (_lost(where, words, source) for where, words in rest.lost.items())
     known = _places(captures)
     captures += (_glimpse(where, source) for where in rest.corrupted if where not in known)

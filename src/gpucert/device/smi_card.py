@@ -1,13 +1,16 @@
 """One card of a capture: which label of which driver holds which reading, from drivers 384 to 610.
 
 Paths are labels of the text in lower case with underscores, or tags of the XML, whichever spelling a file has; newer
-drivers come first. Sections: identity, settings, counters, what the card is doing, processes.
+drivers come first. Sections: identity, settings, counters, what the card is doing, processes. What is not asked here is
+not stated by nvidia-smi.
 """
 
 import re
 from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
 
 from gpucert.device import bounds, bus_id
+from gpucert.device.bounds import within
 from gpucert.device.smi_document import Card
 from gpucert.device.smi_words import NOT_STATED, Answers, absence, count, flag, quantity, total, unclear
 from gpucert.reading import Absence, Absent, Reading
@@ -57,13 +60,11 @@ def identity(card: Card, driver_version: Reading[str]) -> Identity:
         pci_device=device,
         pci_subvendor=subvendor,
         pci_subdevice=subdevice,
-        compute_capability=NOT_STATED,
-        cuda_cores=NOT_STATED,
         memory_mib=count(say("fb_memory_usage/total"), "total memory", unit="MiB", bounds=bounds.MEMORY_MIB),
-        bus_bits=NOT_STATED,
         max_sm_clock_mhz=_max_clock(say("max_clocks/sm", "max_clocks/sm_clock")),
         max_memory_clock_mhz=_max_clock(say("max_clocks/memory", "max_clocks/mem_clock")),
         driver=driver_version,
+        gsp_firmware=say("gsp_firmware_version"),
     )
 
 
@@ -118,19 +119,30 @@ def settings(answers: Answers) -> Settings:
         mig_pending=flag(say("mig_mode/pending", "mig_mode/pending_mig")),
         persistence=flag(say("persistence_mode")),
         virtualization=_lower(say("gpu_virtualization_mode/virtualization_mode")),
+        compute_mode=_compute_mode(say("compute_mode")),
+        display_active=flag(say("display_active")),
         power_limit_w=_limit(answers, "current_power_limit", "enforced_power_limit"),
+        power_requested_w=_limit(answers, "requested_power_limit", "power_limit"),
         power_default_w=_limit(answers, "default_power_limit"),
         power_min_w=_limit(answers, "min_power_limit"),
         power_max_w=_limit(answers, "max_power_limit"),
         slowdown_c=_degrees(say("temperature/gpu_slowdown_temp", "temperature/gpu_temp_slow_threshold")),
         shutdown_c=_degrees(say("temperature/gpu_shutdown_temp", "temperature/gpu_temp_max_threshold")),
         max_operating_c=_degrees(say("temperature/gpu_max_operating_temp", "temperature/gpu_temp_max_gpu_threshold")),
-        margin_c=_margin(answers),
-        fans=NOT_STATED,
+        memory_max_c=_degrees(say("temperature/memory_max_operating_temp", "temperature/gpu_temp_max_mem_threshold")),
+        margin_c=_margin(answers, "gpu_t_limit_temp", "gpu_current_t_limit_temp", "gpu_temp_tlimit"),
+        tlimit_shutdown_c=_margin(answers, "gpu_shutdown_t_limit_temp", "gpu_temp_max_tlimit_threshold"),
+        tlimit_slowdown_c=_margin(answers, "gpu_slowdown_t_limit_temp", "gpu_temp_slow_tlimit_threshold"),
+        tlimit_memory_c=_margin(answers, "memory_max_operating_t_limit_temp", "gpu_temp_max_mem_tlimit_threshold"),
+        tlimit_max_c=_margin(answers, "gpu_max_operating_t_limit_temp", "gpu_temp_max_gpu_tlimit_threshold"),
         pcie_gen_max=_generation(
             say(f"{_TEXT_LINK}/pcie_generation/device_max", f"{_XML_LINK}/pcie_gen/max_device_link_gen")
         ),
+        pcie_gen_max_slot=_generation(say(f"{_TEXT_LINK}/pcie_generation/max", f"{_XML_LINK}/pcie_gen/max_link_gen")),
         pcie_width_max=_width(say(f"{_TEXT_LINK}/link_width/max", f"{_XML_LINK}/link_widths/max_link_width")),
+        memory_used_mib=_memory_used(answers),
+        memory_reserved_mib=_mebibytes(say("fb_memory_usage/reserved"), "reserved memory"),
+        utilization_percent=_utilization(say("utilization/gpu", "utilization/gpu_util")),
     )
 
 
@@ -151,8 +163,27 @@ def _degrees(said: Reading[str]) -> Reading[float]:
     return quantity(said, "C", bounds.CELSIUS, "temperature")
 
 
-def _margin(answers: Answers) -> Reading[float]:
-    labels = ("gpu_t_limit_temp", "gpu_current_t_limit_temp", "gpu_temp_tlimit")
+def _compute_mode(said: Reading[str]) -> Reading[str]:
+    """NVML's words: `Exclusive_Process` is what drivers print, `E. Process` in the summary table."""
+    return said if isinstance(said, Absent) else said.strip().lower().replace("_", "-")
+
+
+def _memory_used(answers: Answers) -> Reading[int]:
+    """Without what the driver keeps for itself, which drivers before 510 counted in and did not state."""
+    if not answers.has("fb_memory_usage/reserved"):
+        return NOT_STATED
+    return _mebibytes(answers.say("fb_memory_usage/used"), "used memory")
+
+
+def _mebibytes(said: Reading[str], what: str) -> Reading[int]:
+    return count(said, what, unit="MiB", bounds=bounds.PROCESS_MIB)
+
+
+def _utilization(said: Reading[str]) -> Reading[int]:
+    return count(said, "utilization", unit="%", bounds=bounds.PERCENT)
+
+
+def _margin(answers: Answers, *labels: str) -> Reading[float]:
     said = answers.say(*(f"temperature/{label}" for label in labels))
     return quantity(said, "C", bounds.MARGIN_CELSIUS, "temperature margin")
 
@@ -168,8 +199,8 @@ def _width(said: Reading[str]) -> Reading[int]:
 # --- counters
 
 
-def counters(answers: Answers) -> Counters:
-    """Its counters; that no warning of the InfoROM was printed proves nothing about it."""
+def counters(answers: Answers, taken_at: Reading[str]) -> Counters:
+    """Its counters at the time that the document states. No warning of the InfoROM is no proof that it is whole."""
     say = answers.say
     rows = "remapped_rows"
     return Counters(
@@ -186,17 +217,20 @@ def counters(answers: Answers) -> Counters:
         remap_banks=_banks(answers),
         retired_sbe=_retired(answers, "single_bit_ecc", "multiple_single_bit_retirement"),
         retired_dbe=_retired(answers, "double_bit_ecc", "double_bit_retirement"),
+        retired_dbe_7d=_retired_lately(answers, taken_at),
         retired_pending=_retirement_pending(answers),
         repair_pending=_repair_pending(answers),
         memory_unrepairable=flag(say("ecc_errors/unrepairable_memory")),
-        inforom_valid=NOT_STATED,
         recovery_action=_recovery(answers),
+        driver_loaded_s=_seconds(say("inforom_time_data/time_run", "inforom_bbx_time_data/time_run")),
         pcie_replays=count(say("pci/replays_since_reset", "pci/replay_counter"), "PCIe replays"),
-        nvlinks_up=NOT_STATED,
-        nvlink_errors=NOT_STATED,
-        throttle_thermal_ns=_throttle(answers, _THERMAL_COUNTERS),
+        pcie_replay_rollovers=count(
+            say("pci/replay_number_rollovers", "pci/replay_rollover_counter"), "PCIe replay rollovers"
+        ),
+        throttle_thermal_ns=_throttle(answers, (_SW_THERMAL, _HW_THERMAL)),
+        throttle_sw_thermal_ns=_throttle(answers, (_SW_THERMAL,)),
+        throttle_hw_thermal_ns=_throttle(answers, (_HW_THERMAL,)),
         throttle_power_brake_ns=_throttle(answers, _BRAKE_COUNTERS),
-        energy_mj=NOT_STATED,
     )
 
 
@@ -252,6 +286,38 @@ def _retired(answers: Answers, text_label: str, xml_label: str) -> Reading[int]:
     )
 
 
+_LATELY = timedelta(days=7)
+
+
+def _retired_lately(answers: Answers, taken_at: Reading[str]) -> Reading[int]:
+    """Pages retired for double-bit errors in the week before; only the XML tells when each was."""
+    known = _retired(answers, "double_bit_ecc", "double_bit_retirement")
+    if isinstance(known, Absent) or known == 0:
+        return known
+    pages = "retired_pages/double_bit_retirement/retired_pagelist/retired_page/retired_page_timestamp"
+    stamps = [_time(text) for text in answers.stated.get(pages, ())]
+    now = None if isinstance(taken_at, Absent) else _time(taken_at)
+    if now is None or len(stamps) != known:
+        return NOT_STATED
+    days = [now - stamp for stamp in stamps if stamp is not None]
+    return sum(age <= _LATELY for age in days) if len(days) == known else NOT_STATED
+
+
+def _time(said: str) -> datetime | None:
+    """A time of nvidia-smi, which names no zone: two of one document are of one clock."""
+    try:
+        return datetime.strptime(" ".join(said.split()), "%a %b %d %H:%M:%S %Y").replace(tzinfo=UTC)
+    except ValueError:
+        return None
+
+
+def _seconds(said: Reading[str]) -> Reading[int]:
+    if isinstance(said, Absent):
+        return said
+    match = re.fullmatch(r"(\d{1,12}) ?s(?:ec|econds)?", said.strip())
+    return within(int(match[1]), bounds.COUNTER, "time with a driver") if match else unclear(said)
+
+
 def _retirement_pending(answers: Answers) -> Reading[bool]:
     """Newer XML states it twice, under the old name and the new one: one yes is enough."""
     labels = ("pending_page_blacklist", "pending_retirement", "pending_blacklist", "pending")
@@ -302,10 +368,8 @@ def _recovery(answers: Answers) -> Reading[int]:
     return drain if drain == NOT_STATED else 0
 
 
-_THERMAL_COUNTERS = (
-    ("sw_thermal_slowdown", "clocks_event_reasons_counters_sw_therm_slowdown"),
-    ("hw_thermal_slowdown", "clocks_event_reasons_counters_hw_therm_slowdown"),
-)
+_SW_THERMAL = ("sw_thermal_slowdown", "clocks_event_reasons_counters_sw_therm_slowdown")
+_HW_THERMAL = ("hw_thermal_slowdown", "clocks_event_reasons_counters_hw_therm_slowdown")
 _BRAKE_COUNTERS = (("hw_power_braking", "clocks_event_reasons_counters_hw_power_brake"),)
 
 
@@ -328,7 +392,6 @@ def sample(answers: Answers) -> Sample:
         at_s=0.0,
         temperature_c=_degrees(say("temperature/gpu_current_temp", "temperature/gpu_temp")),
         memory_temperature_c=_degrees(say("temperature/memory_current_temp", "temperature/memory_temp")),
-        hotspot_c=NOT_STATED,
         power_w=_power(answers),
         sm_clock_mhz=_clock(say("clocks/sm", "clocks/sm_clock")),
         memory_clock_mhz=_clock(say("clocks/memory", "clocks/mem_clock")),

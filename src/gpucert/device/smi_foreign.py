@@ -4,10 +4,11 @@ import re
 
 from gpucert.device import smi_log
 from gpucert.device.kernel_log import KernelLog
+from gpucert.reading import Absent
 
 _REMEDY = "give the output of `nvidia-smi -q`, or of `nvidia-smi -q -x`"
 
-_KINDS = (
+_OF_NVIDIA = (
     (re.compile(r"NVIDIA-SMI has failed"), "nvidia-smi could not reach the driver when this was written"),
     (re.compile(r"No devices were found"), "nvidia-smi found no GPU when this was written"),
     (re.compile(r"\| NVIDIA-SMI \d"), "the summary table of nvidia-smi, without a card that can be read"),
@@ -17,14 +18,16 @@ _KINDS = (
         "the list of `nvidia-smi -L`, which holds only names and UUIDs",
     ),
     (re.compile(r"NVRM: |nvidia-nvswitch\d+: "), "a kernel log without any Xid of a GPU, and without any GPU"),
+)
+_OF_OTHERS = (
     (
         re.compile(r"^[\w.]+( \[[^\]]+\])?, ?[\w.]+( \[[^\]]+\])?(, ?|\r?$)", re.MULTILINE),
         "a table of comma-separated values",
     ),
     (re.compile(r"^\s*[{\[]"), "JSON"),
-    (re.compile(r"^\s*<"), "XML or HTML of another program"),
+    (re.compile(r"^\s*<[A-Za-z?!]"), "XML or HTML of another program"),
 )
-"""The first that fits names the file; the strings of nvidia-smi come first because logs quote them."""
+"""The first that fits names the file; what nvidia-smi prints comes first because logs quote it."""
 
 
 def why(beginning: str, source: str, log: KernelLog, *, empty_document: bool) -> str:
@@ -36,5 +39,11 @@ def why(beginning: str, source: str, log: KernelLog, *, empty_document: bool) ->
     if log.of_driver and (log.drivers or log.switches or log.homeless or log.damaged):
         told = "; ".join(smi_log.of_file(log))
         return f"{source}: a kernel log without any Xid of a GPU, {smi_log.span(log)}; {told or _REMEDY}"
-    what = next((name for pattern, name in _KINDS if pattern.search(beginning)), "not a capture of nvidia-smi")
-    return f"{source}: {what}; {_REMEDY}"
+    what = _kind(beginning, _OF_NVIDIA)
+    if what is None and not isinstance(log.first_at, Absent):
+        what = f"a log without a line of the NVIDIA driver, {smi_log.span(log)}"
+    return f"{source}: {what or _kind(beginning, _OF_OTHERS) or 'not a capture of nvidia-smi'}; {_REMEDY}"
+
+
+def _kind(beginning: str, kinds: tuple[tuple[re.Pattern[str], str], ...]) -> str | None:
+    return next((name for pattern, name in kinds if pattern.search(beginning)), None)
