@@ -199,8 +199,8 @@ class Installer:
         """Install from the wheels alone, else with the index, else from the wheels without what may be missing."""
         here = ["--find-links", str(self.wheels)] if self.wheels.is_dir() else []
         online = ["--retries", "1", "--timeout", "15", *here]
-        fewer = [one for one in wanted if re.split(r"[^\w.-]", one)[0] not in MAY_BE_MISSING]
-        ways = (["--no-index", *here, *wanted], [*online, *wanted], ["--no-index", *here, *fewer])
+        fewer = (_without(wanted, lost) for lost in ({"matplotlib"}, {"scipy"}, set(MAY_BE_MISSING)))
+        ways = (["--no-index", *here, *wanted], [*online, *wanted], *(["--no-index", *here, *some] for some in fewer))
         return any(call([*self.install, *way], self.out) == 0 for way in ways)
 
     def project(self, path: Path) -> bool:
@@ -208,6 +208,10 @@ class Installer:
         linked = ["--no-build-isolation", "--config-settings", "editable_mode=strict", "--editable"]
         how = linked if path.is_dir() else ["--force-reinstall"]
         return call([*self.install, "--no-index", "--no-deps", *how, str(path)], self.out) == 0
+
+
+def _without(wanted: list[str], lost: set[str]) -> list[str]:
+    return [one for one in wanted if re.split(r"[^\w.-]", one)[0] not in lost]
 
 
 def call(command: list[str], out: IO[bytes]) -> int:

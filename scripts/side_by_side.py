@@ -430,7 +430,7 @@ def attached(which: str) -> "tuple[Gpu | None, str]":
     except NoSuchGpuError as error:
         raise CannotMeasureError(str(error)) from error
     except NoDriverError as error:
-        sys.stderr.write(f"{error}; going on without NVML\n")
+        sys.stderr.write(f"gpucert: {error}; going on without NVML\n")
         return None, _by_cuda(which)
     if gpu.settings().mig is True:
         raise CannotMeasureError("MIG mode is on: a slice of a card says nothing of the card; turn it off first")
@@ -492,14 +492,14 @@ def main(words: list[str], out: IO[str] = sys.stderr) -> int:
     except Exception as error:  # noqa: BLE001  # a CuPy that is broken raises anything; it must be told in one line
         why = nameless(str(error) if isinstance(error, RuntimeError) else f"{type(error).__name__}: {error}")
         Results(results, about={"cannot_measure": why}).write()
-        out.write(f"side-by-side: {why}\n")
+        out.write(f"gpucert: {why}\n")
         return INCOMPLETE
     bench.results.write()
     measure(bench, parts(), seconds)
     os.close(lock)
     failed = [row.what for row in bench.results.rows if row.outcome == "failed"]
     if failed:
-        out.write(f"side-by-side: not measured: {', '.join(failed)}\n")
+        out.write(f"gpucert: not measured: {', '.join(failed)}\n")
     return 1 if failed else 0
 
 
