@@ -12,7 +12,19 @@ from datetime import UTC, datetime, timedelta
 from gpucert.device import bounds, bus_id
 from gpucert.device.bounds import within
 from gpucert.device.smi_document import Card
-from gpucert.device.smi_words import NOT_STATED, Answers, absence, count, flag, quantity, total, unclear
+from gpucert.device.smi_words import (
+    ACTIVE,
+    ENABLED,
+    NOT_STATED,
+    YES_NO,
+    Answers,
+    absence,
+    count,
+    flag,
+    quantity,
+    total,
+    unclear,
+)
 from gpucert.reading import Absence, Absent, Reading
 from gpucert.record import Counters, EventReason, Identity, Process, Sample, Settings
 
@@ -113,10 +125,10 @@ def settings(answers: Answers) -> Settings:
     """Its modes and limits. Cards that state limits as margins (T.Limit) have no absolute ones."""
     say = answers.say
     return Settings(
-        ecc=flag(say("ecc_mode/current", "ecc_mode/current_ecc")),
-        ecc_pending=flag(say("ecc_mode/pending", "ecc_mode/pending_ecc")),
-        mig=flag(say("mig_mode/current", "mig_mode/current_mig")),
-        mig_pending=flag(say("mig_mode/pending", "mig_mode/pending_mig")),
+        ecc=flag(say("ecc_mode/current", "ecc_mode/current_ecc"), *ENABLED),
+        ecc_pending=flag(say("ecc_mode/pending", "ecc_mode/pending_ecc"), *ENABLED),
+        mig=flag(say("mig_mode/current", "mig_mode/current_mig"), *ENABLED),
+        mig_pending=flag(say("mig_mode/pending", "mig_mode/pending_mig"), *ENABLED),
         persistence=flag(say("persistence_mode")),
         virtualization=_lower(say("gpu_virtualization_mode/virtualization_mode")),
         compute_mode=_compute_mode(say("compute_mode")),
@@ -209,18 +221,18 @@ def counters(answers: Answers, taken_at: Reading[str]) -> Counters:
         ecc_corrected_aggregate=_ecc(answers, "aggregate", _CORRECTED),
         ecc_uncorrected_aggregate=_ecc(answers, "aggregate", _UNCORRECTED),
         sram_uncorrected_aggregate=_ecc_part(answers, "aggregate", _SRAM_UNCORRECTED),
-        sram_threshold_exceeded=flag(say("ecc_errors/aggregate/sram_threshold_exceeded")),
+        sram_threshold_exceeded=flag(say("ecc_errors/aggregate/sram_threshold_exceeded"), *YES_NO),
         remapped_correctable=count(say(f"{rows}/correctable_error", f"{rows}/remapped_row_corr"), "remapped rows"),
         remapped_uncorrectable=count(say(f"{rows}/uncorrectable_error", f"{rows}/remapped_row_unc"), "remapped rows"),
-        remap_pending=flag(say(f"{rows}/pending", f"{rows}/remapped_row_pending")),
-        remap_failure=flag(say(f"{rows}/remapping_failure_occurred", f"{rows}/remapped_row_failure")),
+        remap_pending=flag(say(f"{rows}/pending", f"{rows}/remapped_row_pending"), *YES_NO),
+        remap_failure=flag(say(f"{rows}/remapping_failure_occurred", f"{rows}/remapped_row_failure"), *YES_NO),
         remap_banks=_banks(answers),
         retired_sbe=_retired(answers, "single_bit_ecc", "multiple_single_bit_retirement"),
         retired_dbe=_retired(answers, "double_bit_ecc", "double_bit_retirement"),
         retired_dbe_7d=_retired_lately(answers, taken_at),
         retired_pending=_retirement_pending(answers),
         repair_pending=_repair_pending(answers),
-        memory_unrepairable=flag(say("ecc_errors/unrepairable_memory")),
+        memory_unrepairable=flag(say("ecc_errors/unrepairable_memory"), *YES_NO),
         recovery_action=_recovery(answers),
         driver_loaded_s=_seconds(say("inforom_time_data/time_run", "inforom_bbx_time_data/time_run")),
         pcie_replays=count(say("pci/replays_since_reset", "pci/replay_counter"), "PCIe replays"),
@@ -321,15 +333,17 @@ def _seconds(said: Reading[str]) -> Reading[int]:
 def _retirement_pending(answers: Answers) -> Reading[bool]:
     """Newer XML states it twice, under the old name and the new one: one yes is enough."""
     labels = ("pending_page_blacklist", "pending_retirement", "pending_blacklist", "pending")
-    stated = [flag(answers.say(f"retired_pages/{label}")) for label in labels if answers.has(f"retired_pages/{label}")]
+    paths = [f"retired_pages/{label}" for label in labels]
+    stated = [flag(answers.say(path), *YES_NO) for path in paths if answers.has(path)]
     if True in stated:
         return True
-    return next(iter(stated), flag(answers.say("retired_pages/pending")))
+    unread = (one for one in stated if isinstance(one, Absent))
+    return next(unread, False if stated else flag(answers.say("retired_pages/pending"), *YES_NO))
 
 
 def _repair_pending(answers: Answers) -> Reading[bool]:
     """A channel or a TPC: one yes is enough, and one no is not."""
-    channel, tpc = (flag(answers.say(f"ecc_errors/{part}_repair_pending")) for part in ("channel", "tpc"))
+    channel, tpc = (flag(answers.say(f"ecc_errors/{part}_repair_pending"), *YES_NO) for part in ("channel", "tpc"))
     if channel is True or tpc is True:
         return True
     return channel if isinstance(channel, Absent) else tpc
@@ -359,8 +373,8 @@ def _recovery(answers: Answers) -> Reading[int]:
         return unclear(said) if action is None else action
     if said != NOT_STATED:
         return said
-    required = flag(answers.say("gpu_reset_status/reset_required"))
-    drain = flag(answers.say("gpu_reset_status/drain_and_reset_recommended"))
+    required = flag(answers.say("gpu_reset_status/reset_required"), *YES_NO)
+    drain = flag(answers.say("gpu_reset_status/drain_and_reset_recommended"), *YES_NO)
     if required is True or drain is True:
         return _RECOVERY["reset" if required is True else "drain and reset"]
     if isinstance(required, Absent):
@@ -436,7 +450,7 @@ def _event_reasons(answers: Answers) -> Reading[int]:
     A reason that the card does not have is not active; one that is not stated may be. Without the two reasons behind a
     hardware slowdown it is enough that there is none.
     """
-    said = {bit: flag(answers.say(*_reason_paths(text, xml))) for bit, text, xml in _REASONS}
+    said = {bit: flag(answers.say(*_reason_paths(text, xml)), *ACTIVE) for bit, text, xml in _REASONS}
     mask = EventReason(0)
     for bit, active in said.items():
         mask |= bit if active is True else EventReason(0)

@@ -114,14 +114,22 @@ def count(said: Reading[str], what: str, *, unit: str = "", bounds: Bounds = COU
     return within(int(match[1]), bounds, what)
 
 
-def flag(said: Reading[str]) -> Reading[bool]:
-    """Enabled, Yes or Active is true; Disabled, No or Not Active is false."""
+def flag(said: Reading[str], *words: str) -> Reading[bool]:
+    """Enabled, Yes, Active or On is true; Disabled, No, Not Active or Off is false.
+
+    Where `words` are given, those alone: the word of another question is none of this one's answers.
+    """
     if isinstance(said, Absent):
         return said
     word = said.strip().lower()
-    if word in _YES or word in _NO:
+    if word in _YES | _NO and (not words or word in words):
         return word in _YES
     return unclear(said)
+
+
+YES_NO = ("yes", "no")
+ENABLED = ("enabled", "disabled")
+ACTIVE = ("active", "not active")
 
 
 def total(parts: Iterable[Reading[int]]) -> Reading[int]:
