@@ -65,7 +65,7 @@ def _name(side: Mapping[str, object], about: Mapping[str, object]) -> str:
 def _versions(side: Mapping[str, object], about: Mapping[str, object]) -> str:
     """Date, driver and libraries in one line."""
     versions = {str(name): said for name, said in _part(side, "versions").items() if said}
-    versions.setdefault("driver", str(about.get("driver")))
+    versions.setdefault("driver", str(about.get("driver", "unknown")))
     words = [f"{name.replace('_', ' ')} {said}" for name, said in sorted(versions.items()) if name != "kernels"]
     return " · ".join([str(side.get("made_at") or about.get("made_at") or "date unknown")[:10], *words])
 
