@@ -193,8 +193,8 @@ def passes_for(once_s: float, turn_s: float) -> int:
 def products(bench: Bench, dtype: DType, seconds: float, *, exact: bool) -> list[Row]:
     """A product with every output compared, beside the same product in a plain loop that compares nothing.
 
-    `checked` counts all the time that passes, compares included; `products alone` is the rate that a record holds, which
-    it does of sustained products only.
+    `checked` counts all the time that passes, compares included; `products alone` is the rate that a record holds, and
+    is told of sustained products only, as there.
     """
     kind = "exact" if exact else "sustained"
     matrices = prepared(bench.backend, dtype, exact=exact)
