@@ -34,18 +34,23 @@ class Centre(Struct, frozen=True):
     """The specification itself, where the centre is a share of it."""
 
 
-def for_model(model: Model) -> Baseline:
-    """The baseline of a model. Raises BaselineDataError when a file of ours cannot be used."""
+def for_model(model: Model, learned: References | None = None) -> Baseline:
+    """The baseline of a model: that of this version, or by the reference cards that someone learned.
+
+    Raises BaselineDataError when a file of ours cannot be used.
+    """
     defaults = defaults_module.shipped()
-    return build(model, defaults, reference.of_model(model.key, defaults))
+    references = reference.of_model(model.key, defaults) if learned is None else learned
+    return build(model, defaults, references, shipped=learned is None)
 
 
-def build(model: Model, defaults: Defaults, references: References) -> Baseline:
+def build(model: Model, defaults: Defaults, references: References, *, shipped: bool = True) -> Baseline:
     """The baseline that follows from a model, the defaults and its reference cards."""
     limits = tuple(_limit(centre, defaults, references) for centre in centres(model))
     version = defaults.version + references.version
     content = msgspec.json.encode((model.key, version, limits), order="sorted")
-    return Baseline(model=model.key, version=version, limits=limits, sha256=hashlib.sha256(content).hexdigest())
+    digest = hashlib.sha256(content).hexdigest()
+    return Baseline(model=model.key, version=version, limits=limits, sha256=digest, shipped=shipped)
 
 
 def centres(model: Model) -> tuple[Centre, ...]:
@@ -102,7 +107,7 @@ def _limit(centre: Centre, defaults: Defaults, references: References) -> Limit:
         better=rule.better,
         centre=_rounded(centre.value * math.exp(sign * found.mu)),
         limit=_rounded(centre.value * math.exp(sign * worst)),
-        n=len(values),
+        n=sum(weight >= shrink.SUSPECT for weight in found.weights),
         source=measured.source if measured and values else centre.source,
         ceiling=None if centre.ceiling is None else _rounded(centre.ceiling),
     )

@@ -54,6 +54,8 @@ class Baseline(Struct, frozen=True, kw_only=True):
     version: int
     limits: tuple[Limit, ...]
     sha256: str
+    shipped: bool = True
+    """False where someone learned it: a tier by it is “custom”, because slow cards make a low limit."""
 
     def find(self, measure: str) -> Limit | None:
         """The limit of a measure, None when there is none: then nothing about it can pass."""

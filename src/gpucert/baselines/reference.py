@@ -34,6 +34,8 @@ class References(Struct, frozen=True, forbid_unknown_fields=True, rename={"measu
     model: str
     version: Annotated[int, Meta(ge=0)]
     measures: dict[str, Measured] = {}
+    simulated: bool = False
+    """Learned from virtual cards: it judges no real one."""
 
 
 def of_model(key: str, defaults: Defaults) -> References:
@@ -42,13 +44,16 @@ def of_model(key: str, defaults: Defaults) -> References:
     return parse(file.read_text("utf-8"), file.name, key, defaults) if file.is_file() else References(key, 0)
 
 
-def parse(text: str, source: str, key: str, defaults: Defaults) -> References:
-    """Read reference cards from TOML and check them against model and units. Raises BaselineDataError."""
+def parse(text: str, source: str, key: str | None, defaults: Defaults) -> References:
+    """Read reference cards from TOML and check them against units, and the model where `key` names one.
+
+    Raises BaselineDataError.
+    """
     try:
         found = msgspec.toml.decode(text, type=References)
     except msgspec.DecodeError as error:
         raise BaselineDataError(f"{source}: {error}") from error
-    if found.model != key:
+    if key is not None and found.model != key:
         raise BaselineDataError(f"{source}: model is {found.model!r}, but the file is that of {key!r}")
     for measure, measured in found.measures.items():
         _check(measure, measured, f"{source}: measure.{measure}", defaults)

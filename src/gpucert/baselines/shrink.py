@@ -16,6 +16,8 @@ ROUNDS = 50
 TOLERANCE = 1e-9
 MAD_TO_SIGMA = 1.4826
 """The standard deviation of a normal distribution over its median absolute deviation."""
+SUSPECT = 0.5
+"""Below this weight a reference card is more likely defective than healthy: it is no evidence, and not counted."""
 OUTLIER_ABOVE = 1e-3
 """Density of an outlier that is better than the centre: defects are only ever worse."""
 

@@ -8,6 +8,7 @@ import click
 from click.core import ParameterSource
 
 from gpucert.cli.console import ProblemError
+from gpucert.cli.rules import RuleFiles, load, of_run, rule_options
 from gpucert.cli.targets import Wanted, target_options
 from gpucert.outcome import ExitCode, worst
 
@@ -20,13 +21,14 @@ if TYPE_CHECKING:
 @click.command(short_help="Test a card, judge it and write its certificate: the main job.")
 @target_options
 @click.option("--resume", type=click.Path(path_type=Path), metavar="FOLDER", help="Go on with an interrupted run.")
-@click.option("--policy", type=click.Path(path_type=Path, dir_okay=False), help="A policy of your own (then “custom”).")
+@rule_options
 @click.option("--store", type=click.Path(path_type=Path, dir_okay=False), help="The ledger's file.")
 @click.option("--junit", type=click.Path(path_type=Path, dir_okay=False), help="Write a JUnit file as well.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")
 def command(
     resume: Path | None,
     policy: Path | None,
+    baseline: Path | None,
     store: Path | None,
     junit: Path | None,
     *,
@@ -51,7 +53,8 @@ def command(
     from gpucert.cli.measuring import new, resumed
     from gpucert.cli.summary import CardSummary, print_json
 
-    jobs.load_policy(policy)
+    files = RuleFiles(policy, baseline)
+    load(files)
     if junit and not junit.absolute().parent.is_dir():
         raise ProblemError(f"{junit}: there is no folder {junit.absolute().parent}; make it first")
     if resume:
@@ -63,7 +66,7 @@ def command(
     unjudged: list[str] = []
     for job in resumed(resume) if resume else new(wanted):
         try:
-            judged = _certify(job, policy, ledger)
+            judged = _certify(job, files, ledger)
         except ProblemError as problem:
             if problem.exit_code == ExitCode.USAGE:
                 raise
@@ -93,14 +96,14 @@ def _refuse_more_than_resume(ctx: click.Context) -> None:
             raise ProblemError(f"--resume goes on with the run as it was begun: leave {option.opts[0]} out")
 
 
-def _certify(job: "Job", policy: Path | None, ledger: "Ledger") -> "Judged":
+def _certify(job: "Job", files: RuleFiles, ledger: "Ledger") -> "Judged":
     """Run one card, judge it, measure again what is undecided, and issue the page. Raises ProblemError."""
     from gpucert import record as records
     from gpucert.cli import issue, jobs
     from gpucert.run import supervisor
 
-    record = job.measure(ledger, policy)
-    rules = jobs.policy_of(job.folder, policy)
+    record = job.measure(ledger, files)
+    rules = of_run(job.folder.path, files)
     judged = jobs.judge_file(job.folder.record, rules)
     while again := supervisor.repeatable(record, judged.verdict.undecided):
         record = job.measure_again(again, ledger)

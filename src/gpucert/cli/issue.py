@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gpucert.cli.console import ProblemError
+from gpucert.cli.rules import RuleFiles, of_run, rule_options
 
 if TYPE_CHECKING:
     from gpucert.cli.jobs import CardFolder, Judged
@@ -13,9 +14,9 @@ if TYPE_CHECKING:
 
 @click.command(short_help="Write the certificate of a judged record.")
 @click.argument("folder", type=click.Path(path_type=Path, exists=True))
-@click.option("--policy", type=click.Path(path_type=Path, dir_okay=False), help="The policy that it was judged by.")
+@rule_options
 @click.option("--store", type=click.Path(path_type=Path, dir_okay=False), help="The ledger's file.")
-def command(folder: Path, policy: Path | None, store: Path | None) -> None:
+def command(folder: Path, policy: Path | None, baseline: Path | None, store: Path | None) -> None:
     """Write the certificate (or report) of the record and verdict in FOLDER.
 
     The verdict must be what judging makes of this very record: one that was changed is refused.
@@ -27,7 +28,7 @@ def command(folder: Path, policy: Path | None, store: Path | None) -> None:
     from gpucert.cli import jobs
 
     card = jobs.card_folder(folder)
-    judged = jobs.judged_before(card, jobs.policy_of(card, policy))
+    judged = jobs.judged_before(card, of_run(card.path, RuleFiles(policy, baseline)))
     write_page(card, judged, jobs.note_in_ledger(jobs.open_store(store), card, judged))
     click.echo(str(card.certificate))
 

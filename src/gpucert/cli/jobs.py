@@ -10,19 +10,17 @@ import msgspec
 from gpucert import record as records
 from gpucert.baselines import baseline as baselines
 from gpucert.baselines.limit import Baseline
+from gpucert.baselines.reference import References
 from gpucert.catalogue.model import Model
 from gpucert.cli.console import ProblemError
 from gpucert.cli.matching import match
+from gpucert.cli.rules import RuleFiles, Rules, kept
 from gpucert.outcome import ExitCode
 from gpucert.record import Identity, PlanRun, Record, UnreadableRecordError
 from gpucert.run import journal, whole_file
 from gpucert.store.ledger import Ledger, LedgerError, NewAttempt, NewJudgement, default_path, open_ledger
-from gpucert.verdict import policy as policies
 from gpucert.verdict.judge import judge
-from gpucert.verdict.policy import Policy, PolicyError
 from gpucert.verdict.verdict import SCHEMA, Verdict
-
-KEPT_POLICY = "policy.toml"
 
 
 @dataclass(frozen=True)
@@ -88,52 +86,47 @@ def card_folder(path: Path) -> CardFolder:
     raise ProblemError(f"{path}: holds {len(inside)} cards; name the folder of one of them")
 
 
-def policy_of(folder: CardFolder, path: Path | None) -> Policy:
-    """The policy that is asked for, else the one that the run was begun with, else the shipped. Raises ProblemError."""
-    kept = folder.path / KEPT_POLICY
-    return load_policy(path if path is not None else kept if kept.is_file() else None)
+def keep_rules(folder: CardFolder, files: RuleFiles) -> None:
+    """Put rules of someone's own beside the run, so that a run that goes on is judged by them. Raises ProblemError."""
+    for name, data in kept(files).items():
+        write(folder.path / name, data)
 
 
-def keep_policy(folder: CardFolder, path: Path | None) -> None:
-    """Put a policy of someone's own beside the run, so that a run that goes on is judged by it. Raises ProblemError."""
-    if path is not None:
-        write(folder.path / KEPT_POLICY, path.read_bytes())
-
-
-def load_policy(path: Path | None) -> Policy:
-    """The shipped policy, or one from a file. Raises ProblemError."""
-    if path is None:
-        return policies.shipped()
-    try:
-        return policies.parse(path.read_text(encoding="utf-8"), str(path))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ProblemError(f"{path}: {getattr(error, 'strerror', None) or 'not a text file'}") from error
-    except PolicyError as error:
-        raise ProblemError(str(error)) from error
-
-
-def judge_file(path: Path, policy: Policy) -> Judged:
-    """Judge a record by today's baseline and a policy. Raises ProblemError."""
+def judge_file(path: Path, rules: Rules) -> Judged:
+    """Judge a record by these rules. Raises ProblemError."""
     data, record = _read_record(path)
     matched = match(record.card)
-    baseline = baselines.for_model(matched.model) if matched.model else None
+    baseline = _baseline(path, record, matched.model, rules.references)
     digest = hashlib.sha256(data).hexdigest()
-    verdict = judge(record, record_sha256=digest, match=matched, baseline=baseline, policy=policy)
+    verdict = judge(record, record_sha256=digest, match=matched, baseline=baseline, policy=rules.policy)
     return Judged(record, digest, verdict, matched.model, _as_judged(baseline, verdict))
 
 
-def judged_before(folder: CardFolder, policy: Policy) -> Judged:
+def _baseline(path: Path, record: Record, model: Model | None, learned: References | None) -> Baseline | None:
+    """The baseline of a model, learned or shipped; one that is of another model or kind of card is refused."""
+    if model is None:
+        return None
+    if learned is not None and learned.model != model.key:
+        raise ProblemError(f"{path}: the card is a {model.key!r}, the baseline is of {learned.model!r}")
+    if learned is not None and learned.simulated and not record.simulated:
+        raise ProblemError(f"{path}: a baseline of virtual cards judges no real one; learn one from real cards")
+    return baselines.for_model(model, learned)
+
+
+def judged_before(folder: CardFolder, rules: Rules) -> Judged:
     """The record of a folder with the verdict that lies beside it, which must be what judging makes of it today.
 
     Raises ProblemError where the verdict was made of another record, by other limits, or by hand.
     """
     verdict = read_verdict(folder.verdict)
-    judged = judge_file(folder.record, policy)
+    judged = judge_file(folder.record, rules)
     again = f"judge it again: gpucert judge {folder.path}"
     if verdict.record_sha256 != judged.record_sha256:
         raise ProblemError(f"{folder.record}: was changed after it was judged; {again}")
     if verdict.policy != judged.verdict.policy:
         raise ProblemError(f"{folder.verdict}: judged by policy {verdict.policy.name!r}; name its file with --policy")
+    if verdict.baseline != judged.verdict.baseline:
+        raise ProblemError(f"{folder.verdict}: judged by another baseline; name its file with --baseline, or {again}")
     if verdict != judged.verdict:
         raise ProblemError(f"{folder.verdict}: is not what today's limits make of the record; {again}")
     return judged

@@ -4,14 +4,18 @@ from pathlib import Path
 
 import click
 
+from gpucert.cli.rules import RuleFiles, of_run, rule_options
+
 
 @click.command(short_help="Judge a record by today's limits and policy; the card is not needed.")
 @click.argument("folder", type=click.Path(path_type=Path, exists=True))
-@click.option("--policy", type=click.Path(path_type=Path, dir_okay=False), help="A policy of your own (then “custom”).")
+@rule_options
 @click.option("--store", type=click.Path(path_type=Path, dir_okay=False), help="The ledger's file.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")
 @click.pass_context
-def command(ctx: click.Context, folder: Path, policy: Path | None, store: Path | None, *, as_json: bool) -> None:
+def command(
+    ctx: click.Context, folder: Path, policy: Path | None, baseline: Path | None, store: Path | None, *, as_json: bool
+) -> None:
     """Judge the record in FOLDER again, and write verdict.json beside it.
 
     What was undecided stays marginal here: only `gpucert certify` can measure again.
@@ -26,7 +30,7 @@ def command(ctx: click.Context, folder: Path, policy: Path | None, store: Path |
     from gpucert.cli.summary import CardSummary, print_json
 
     card = jobs.card_folder(folder)
-    judged = jobs.judge_file(card.record, jobs.policy_of(card, policy))
+    judged = jobs.judge_file(card.record, of_run(card.path, RuleFiles(policy, baseline)))
     jobs.write(card.verdict, records.encode(judged.verdict))
     jobs.note_in_ledger(jobs.open_store(store), card, judged)
     if as_json:

@@ -11,6 +11,7 @@ from gpucert.cli import jobs
 from gpucert.cli.console import ProblemError
 from gpucert.cli.jobs import CardFolder
 from gpucert.cli.progress import LiveProgress
+from gpucert.cli.rules import RuleFiles
 from gpucert.cli.targets import Unreachable, Wanted, requests
 from gpucert.device.gpu import NoDriverError, NoSuchGpuError
 from gpucert.outcome import ExitCode
@@ -38,6 +39,9 @@ _STATION = (
 )
 
 
+NO_FILES = RuleFiles()
+
+
 @dataclass(frozen=True)
 class Job:
     """One card's run, new or to be gone on with."""
@@ -45,19 +49,17 @@ class Job:
     folder: CardFolder
     start: Callable[[Progress], Record]
 
-    def measure(self, ledger: Ledger, policy: Path | None = None) -> Record:
-        """Run the plan; a policy of someone's own is kept with it from the start. Raises ProblemError."""
-        return self._watched(self.start, ledger, policy, again=False)
+    def measure(self, ledger: Ledger, files: RuleFiles = NO_FILES) -> Record:
+        """Run the plan; rules of someone's own are kept with it from the start. Raises ProblemError."""
+        return self._watched(self.start, ledger, files, again=False)
 
     def measure_again(self, steps: tuple[int, ...], ledger: Ledger) -> Record:
         """Repeat these steps. Raises ProblemError."""
-        return self._watched(partial(supervisor.repeat, self.folder.path, steps), ledger, None, again=True)
+        return self._watched(partial(supervisor.repeat, self.folder.path, steps), ledger, NO_FILES, again=True)
 
-    def _watched(
-        self, run: Callable[[Progress], Record], ledger: Ledger, policy: Path | None, *, again: bool
-    ) -> Record:
+    def _watched(self, run: Callable[[Progress], Record], ledger: Ledger, files: RuleFiles, *, again: bool) -> Record:
         def began() -> None:
-            jobs.keep_policy(self.folder, policy)
+            jobs.keep_rules(self.folder, files)
             jobs.began(ledger, self.folder)
 
         with _refusals_in_one_line(), LiveProgress(began, again=again) as progress:

@@ -25,6 +25,11 @@ class Case:
     policy: Policy
 
     @property
+    def official(self) -> bool:
+        """Whether a tier is a letter: policy and baseline are those of this version."""
+        return self.policy.shipped and (self.baseline is None or self.baseline.shipped)
+
+    @property
     def model(self) -> Model | None:
         """The model that the card is, as far as it is known."""
         return self.match.model

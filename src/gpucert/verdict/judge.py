@@ -206,7 +206,10 @@ def _unbacked(findings: Sequence[Finding], diagnoses: Iterable[Diagnosed]) -> tu
 
 
 def _source(baseline: Baseline | None) -> Source:
-    return Source("none", 0, "") if baseline is None else Source(baseline.model, baseline.version, baseline.sha256)
+    if baseline is None:
+        return Source("none", 0, "")
+    name = baseline.model if baseline.shipped else f"custom {baseline.model}"
+    return Source(name, baseline.version, baseline.sha256)
 
 
 def _against_card(finding: Finding) -> bool:
@@ -250,7 +253,7 @@ def _award(case: Case, findings: Sequence[Finding], diagnoses: Sequence[Diagnose
 
 
 def _lettered(case: Case, letter: TierLetter) -> TierLetter:
-    return letter if case.policy.shipped else "custom"
+    return letter if case.official else "custom"
 
 
 def _why_not_higher(award: _Award, findings: Iterable[Finding], ranks: Sequence[Rank]) -> tuple[Unmet, ...]:

@@ -39,7 +39,7 @@ def rank(case: Case) -> tuple[Rank, ...]:
 
 
 def _rank(case: Case, tier: TierGates) -> Rank:
-    label: TierLetter = tier.letter if case.policy.shipped else "custom"
+    label: TierLetter = tier.letter if case.official else "custom"
     found = tuple(_gates(case, tier, label))
     unmet = tuple(one for one, _ in found)
     open_steps = tuple(sorted({step for _, steps in found for step in steps}))
