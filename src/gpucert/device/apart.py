@@ -151,8 +151,7 @@ def _ask(*arguments: str, limit_s: float) -> Iterator[Message]:
         except subprocess.TimeoutExpired:
             raise _SilentError(limit_s) from None
         if code < 0:
-            death = f"the process that asked the NVIDIA driver died of {_signal_name(-code)}"
-            raise NoDriverError(f"{death}: a broken driver library does that; install the driver again")
+            raise NoDriverError(_death(-code))
         if code > 0:
             raise NoDriverError(f"the process that asks the NVIDIA driver ended with code {code} and no reason")
 
@@ -203,11 +202,15 @@ def _understood(line: bytes) -> Message:
         raise NoDriverError(f"the process that asks the NVIDIA driver said what nobody understands: {error}") from error
 
 
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
+_CRASHES = {signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.SIGFPE}
+
+
+def _death(number: int) -> str:
+    """What it means that a signal ended the child."""
+    if number in _CRASHES:
+        crash = f"the NVIDIA driver library crashed the process that asked it ({signal.Signals(number).name})"
+        return f"{crash}: install the driver again"
+    return f"the process that asked the NVIDIA driver was ended by signal {number}: try again"
 
 
 def _nothing_but(reason: Absent) -> Identity:
