@@ -317,6 +317,15 @@ def test_a_full_disk_behind_standard_output_is_one_line() -> None:
     assert (done.returncode, done.stderr.strip()) == (30, "gpucert: No space left on device")
 
 
+def test_a_package_that_is_missing_is_named_in_one_line() -> None:
+    without = "import sys; sys.modules['scipy'] = None; from gpucert.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", without, "baseline", "show", "Tesla T4"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 30
+    assert done.stderr == "gpucert: the package scipy is missing: install gpucert again, with all it needs\n"
+
+
 def test_standard_input_that_is_closed_is_named() -> None:
     done = subprocess.run(
         ["sh", "-c", f"{sys.executable} -m gpucert inspect - <&-"], capture_output=True, text=True, check=False

@@ -56,6 +56,13 @@ class _Door(click.Group):
         except KeyboardInterrupt:
             click.echo("gpucert: interrupted", err=True)
             ctx.exit(INTERRUPTED)
+        except ModuleNotFoundError as error:
+            if (error.name or "").partition(".")[0] == "gpucert":
+                raise
+            click.echo(
+                f"gpucert: the package {error.name} is missing: install gpucert again, with all it needs", err=True
+            )
+            ctx.exit(INCOMPLETE)
         except OSError as error:
             if error.errno == errno.EPIPE:
                 raise  # click knows what a closed pipe means
