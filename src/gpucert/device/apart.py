@@ -207,10 +207,9 @@ _CRASHES = {signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal
 
 def _death(number: int) -> str:
     """What it means that a signal ended the child."""
-    if number in _CRASHES:
-        crash = f"the NVIDIA driver library crashed the process that asked it ({signal.Signals(number).name})"
-        return f"{crash}: install the driver again"
-    return f"the process that asked the NVIDIA driver was ended by signal {number}: try again"
+    name = signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
+    remedy = "a broken driver library does that; install the driver again" if number in _CRASHES else "try again"
+    return f"the process that asked the NVIDIA driver died of {name}: {remedy}"
 
 
 def _nothing_but(reason: Absent) -> Identity:
