@@ -258,6 +258,32 @@ def test_the_reset_status_of_older_drivers(required: str, drain: str, action: in
     assert card.counters.recovery_action == action
 
 
+def test_half_of_the_reset_status_is_no_answer() -> None:
+    for line in (
+        "        Reset Required                    : No\n",
+        "        Drain and Reset Recommended       : N/A\n",
+    ):
+        assert absence(a10_saying(line, "").counters.recovery_action) is Absence.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("line", "reasons"),
+    [
+        ("            HW Power Brake Slowdown       : Active\n", None),
+        ("            HW Thermal Slowdown           : Not Active\n", 0x88),
+        ("        SW Thermal Slowdown               : Not Active\n", 0x88),
+        ("        Sync Boost                        : Not Active\n", 0x88),
+    ],
+)
+def test_a_reason_that_is_missing_makes_the_others_unknown_unless_one_is_active(line: str, reasons: int | None) -> None:
+    text = (HERE / "a10-and-h100.txt").read_text(encoding="utf-8")
+    begin = text.index("GPU 00000000:19:00.0")
+    assert line in text[begin:]
+    _, h100 = smi.read(text[:begin] + text[begin:].replace(line, "", 1), "changed")
+    told = h100.sample.event_reasons
+    assert told == reasons if reasons is not None else absence(told) is Absence.UNKNOWN
+
+
 def test_a_section_that_is_absent_as_a_whole_answers_for_its_lines() -> None:
     (a100,) = own("a100-mig.xml")
     assert absence(a100.counters.remapped_uncorrectable) is Absence.NOT_SUPPORTED
