@@ -205,6 +205,36 @@ def test_xids_of_a_log_weigh_what_the_catalogue_says(tmp_path: Path, code: int, 
 
 
 @pytest.mark.parametrize(
+    ("severity", "diagnosis"),
+    [
+        ("Corrected", set()),
+        ("Uncorrected (Non-Fatal)", {"link.pcie_errors"}),
+        ("Uncorrected (Fatal)", {"link.pcie_errors"}),
+    ],
+)
+def test_pcie_errors_of_a_log_are_found_where_the_link_could_not_correct_them(
+    tmp_path: Path, severity: str, diagnosis: set[str]
+) -> None:
+    log = tmp_path / "dmesg.txt"
+    log.write_text(f"[1.1] nvidia 0000:3b:00.0: PCIe Bus Error: severity={severity}, type=Data Link Layer\n" * 3)
+    (card,) = cards(log)
+    assert codes(card) == diagnosis
+    assert any("counts 3 PCIe errors of this card" in note for note in card["notes"])
+
+
+def test_a_remap_that_only_waits_for_a_reset_is_no_failed_one(tmp_path: Path) -> None:
+    log = tmp_path / "dmesg.txt"
+    head = "NVRM: Xid (PCI:0000:01:00): 64, pid=1, name=x, Row Remapper"
+    waits = f"{head}: (0x18f31d80) - Attempting to remap a row that is already pending remapping.\n"
+    log.write_text(waits * 2)
+    (card,) = cards(log)
+    assert codes(card) == {"memory.row_remap"}
+    log.write_text(f"{waits}{head} Error: (0x18f31d80) - Row Remapping table is full\n{waits}")
+    (card,) = cards(log)
+    assert codes(card) == {"memory.row_remap", "xid.64"}, "one that failed is not hidden among them"
+
+
+@pytest.mark.parametrize(
     ("words", "diagnosis"),
     [("[GPU is lost]", "device.lost"), ("[GPU requires reset]", "device.reset_required"), ("255 C", "sensor.absurd")],
 )

@@ -6,7 +6,7 @@ A run judges all of these over time; a capture has only the moment, so confidenc
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from gpucert.capture import Capture, LoggedXid
+from gpucert.capture import Capture, LoggedBusErrors, LoggedXid
 from gpucert.catalogue.matching import Match
 from gpucert.catalogue.model import Model
 from gpucert.catalogue.xid import FELL_OFF_THE_BUS
@@ -65,6 +65,7 @@ def _observations(capture: Capture, match: Match) -> Iterator[_Seen]:
     yield from _errors_now(capture)
     yield from _links(capture, match)
     yield from _xids(capture.log)
+    yield from _bus_errors(capture.bus_errors)
 
 
 def _presence(capture: Capture) -> Iterator[_Seen]:
@@ -145,6 +146,16 @@ def _links(capture: Capture, match: Match) -> Iterator[_Seen]:
                 f"The PCIe link had {width} of the card's {match.model.links.pcie_width} lanes when this was written."
             )
             yield _Seen("link.pcie_width", "pcie_width", words, "possible")
+
+
+def _bus_errors(told: tuple[LoggedBusErrors, ...]) -> Iterator[_Seen]:
+    """PCIe errors that the link corrected itself are told in a note; what it could not correct is found."""
+    for one in told:
+        if one.severity != "corrected":
+            fatal = "fatal" if one.severity == "fatal" else "not fatal"
+            often = "once" if one.times == 1 else f"{one.times} times"
+            words = f"The kernel log has an uncorrected PCIe error of this card ({fatal}) {often}: {one.first}"
+            yield _Seen("link.pcie_errors", f"pcie_{one.severity}", words, "possible")
 
 
 def _on_a_baseboard(model: Model) -> bool:
