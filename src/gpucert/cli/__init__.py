@@ -57,8 +57,6 @@ class _Door(click.Group):
             click.echo("gpucert: interrupted", err=True)
             ctx.exit(INTERRUPTED)
         except ModuleNotFoundError as error:
-            if (error.name or "").partition(".")[0] == "gpucert":
-                raise
             click.echo(
                 f"gpucert: the package {error.name} is missing: install gpucert again, with all it needs", err=True
             )
