@@ -57,9 +57,10 @@ class _Door(click.Group):
             click.echo("gpucert: interrupted", err=True)
             ctx.exit(INTERRUPTED)
         except ModuleNotFoundError as error:
-            click.echo(
-                f"gpucert: the package {error.name} is missing: install gpucert again, with all it needs", err=True
-            )
+            package = (error.name or "").partition(".")[0]
+            if package == "gpucert":
+                raise
+            click.echo(f"gpucert: the package {package} is missing: install gpucert again, with all it needs", err=True)
             ctx.exit(INCOMPLETE)
         except OSError as error:
             if error.errno == errno.EPIPE:
