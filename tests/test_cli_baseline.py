@@ -85,6 +85,22 @@ def test_a_learned_baseline_judges_and_is_called_custom(fleet: Path, tmp_path: P
     assert "custom NVIDIA A100" in (card.parent / "certificate.html").read_text(encoding="utf-8")
 
 
+def test_a_verdict_is_walked_gate_by_gate(fleet: Path, tmp_path: Path, record: dict[str, Any]) -> None:
+    out, store = tmp_path / "a100.toml", tmp_path / "ledger.sqlite"
+    learned(fleet, out)
+    card = write(tmp_path / "own", record, 79, 0.94)
+    judge = ("judge", "--explain", card.parent, "--store", store)
+    by_prior = " ".join(gpucert(*judge).output.split())
+    assert "The limit rests on n = 0, prior: no card of this model has been measured" in by_prior
+    assert "Why not a better tier" in by_prior
+    walked = " ".join(gpucert(*judge, "--baseline", out).output.split())
+    for words in ("n = 6, developing: five to nineteen reference cards", "u outside", "NOT CERTIFIED"):
+        assert words in walked
+    findings = json.loads((card.parent / "verdict.json").read_bytes())["findings"]
+    told = [one for one in findings if one["value"] is not None]
+    assert walked.count("Measured ") + walked.count("Answered ") >= len(told), "no gate is left out"
+
+
 def test_a_card_off_its_siblings_weighs_little_and_is_no_evidence(
     fleet: Path, tmp_path: Path, record: dict[str, Any]
 ) -> None:

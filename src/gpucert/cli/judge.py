@@ -11,10 +11,18 @@ from gpucert.cli.rules import RuleFiles, of_run, rule_options
 @click.argument("folder", type=click.Path(path_type=Path, exists=True))
 @rule_options
 @click.option("--store", type=click.Path(path_type=Path, dir_okay=False), help="The ledger's file.")
+@click.option("--explain", "explained", is_flag=True, help="Walk through every gate: measured, limit, whose, how sure.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")
 @click.pass_context
 def command(
-    ctx: click.Context, folder: Path, policy: Path | None, baseline: Path | None, store: Path | None, *, as_json: bool
+    ctx: click.Context,
+    folder: Path,
+    policy: Path | None,
+    baseline: Path | None,
+    store: Path | None,
+    *,
+    explained: bool,
+    as_json: bool,
 ) -> None:
     """Judge the record in FOLDER again, and write verdict.json beside it.
 
@@ -23,6 +31,7 @@ def command(
     \b
     Example:
       gpucert judge gpucert-runs/2026-11-23T08-16-36Z/GPU-1234
+      gpucert judge --explain gpucert-runs/2026-11-23T08-16-36Z/GPU-1234
     """
     from gpucert import record as records
     from gpucert.cli import jobs
@@ -36,5 +45,9 @@ def command(
     if as_json:
         print_json([CardSummary.of(judged, card)])
     else:
+        if explained:
+            from gpucert.cli.walk import explain
+
+            explain(judged.verdict, judged.baseline)
         show_verdict(judged.verdict, None, stderr=False)
     ctx.exit(judged.verdict.exit_code)
