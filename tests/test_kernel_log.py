@@ -34,7 +34,7 @@ from gpucert.verdict import xids
 def read(lines: Iterable[str]) -> KernelLog:
     book = Book()
     told = list(lines)
-    book.skim(told)
+    book.skim("\n".join(told))
     for line in told:
         book.add(line)
     return book.close()

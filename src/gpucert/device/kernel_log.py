@@ -42,6 +42,8 @@ _MAX_ENTRIES = 10_000
 """Different Xids of all cards together: far above what a rack can log, and small enough to keep."""
 _MAX_SWITCHES = 1_000
 _SPAN_LINES = 50
+_SPAN = 20_000
+"""Characters at either end of a block in which stamps are looked for."""
 
 
 class LoggedCard(Struct, frozen=True, kw_only=True):
@@ -197,12 +199,12 @@ class Book:
         self._entries = 0
         self._overflow = False
 
-    def skim(self, lines: list[str]) -> None:
-        """Count lines, whatever they say, and keep the first and last few for their stamps."""
-        self._lines += len(lines)
+    def skim(self, block: str) -> None:
+        """Count the lines of a block, whatever they say, and keep the first and last few for their stamps."""
+        self._lines += block.count("\n") + 1
         if len(self._first) < _SPAN_LINES:
-            self._first += (line[:_MAX_PIECE] for line in lines[: _SPAN_LINES - len(self._first)])
-        tail = [line[:_MAX_PIECE] for line in lines[-_SPAN_LINES:]]
+            self._first += (line[:_MAX_PIECE] for line in block[:_SPAN].split("\n")[:_SPAN_LINES])
+        tail = [line[:_MAX_PIECE] for line in block[-_SPAN:].split("\n")[-_SPAN_LINES:]]
         self._tail = [*self._tail, *tail][-_SPAN_LINES:]
 
     def add(self, line: str) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from gpucert.capture import Capture
-from gpucert.device import kernel_log, smi_card, smi_foreign, smi_log, smi_nvlink, smi_table, text_file
+from gpucert.device import kernel_log, smi_card, smi_foreign, smi_log, smi_nvlink, smi_table, smi_whole, text_file
 from gpucert.device.kernel_log import KernelLog
 from gpucert.device.mention import filled, mention
 from gpucert.device.smi_document import Card, Document, UnreadableCaptureError
@@ -45,8 +45,8 @@ def read_stream(stream: text_file.Readable, source: str) -> tuple[Capture, ...]:
     documents: list[tuple[Capture, ...]] = []
     cards = 0
     try:
-        for lines in text_file.lines(stream, source):
-            for document in sieve.feed(lines):
+        for block in text_file.blocks(stream, source):
+            for document in sieve.feed(block):
                 documents.append(_captures(document, source, len(documents) + 1))
                 cards += len(document.cards)
                 _refuse_too_many(cards, source)
@@ -92,17 +92,19 @@ def _capture(card: Card, document: Document, source: str, number: int) -> Captur
         counters=smi_card.counters(answers, document.head.say("timestamp")),
         processes=smi_card.processes(answers),
         sample=smi_card.sample(answers),
-        notes=_notes(document),
+        notes=tuple(_notes(document)),
     )
-    return filled(capture)
+    return filled(msgspec.structs.replace(capture, left_out=smi_whole.left_out(capture, document.head, answers)))
 
 
-def _notes(document: Document) -> tuple[str, ...]:
+def _notes(document: Document) -> Iterator[str]:
     attached = count(document.head.say("attached_gpus"), "attached GPUs")
     shown = len(document.cards)
     if isinstance(attached, int) and attached != shown:
-        return (f"The document says that {attached} GPUs are attached and shows {shown}.",)
-    return ()
+        yield f"The document says that {attached} GPUs are attached and shows {shown}."
+    driver = smi_card.driver(document.head)
+    if (smi_whole.major(driver) or 0) > smi_whole.NEWEST:
+        yield f"Driver {driver} is newer than those known here: whether the query leaves anything out was not told."
 
 
 # --- what the rest of the file says

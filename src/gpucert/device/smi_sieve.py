@@ -26,6 +26,23 @@ _NO_HANDLE = re.compile(
 )
 
 
+_MARKS = (
+    "NVRM",
+    "NVSMI",
+    "NVIDIA-SMI",
+    "nvidia",
+    "Xid (",
+    "device handle",
+    "orrupted at",
+    "AER: ",
+    "[10de:",
+    "Linux version",
+    "-- ",
+    "<gpu",
+    "<!ENT",
+    "GPU ",
+)
+"""Every line of interest holds one of these; most lines of a log hold none."""
 _ROOTS = re.compile(r"(?=<nvidia_smi_log)")
 
 
@@ -62,23 +79,33 @@ class Sieve:
         self._lost: dict[str, str] = {}
         self._book = Book()
 
-    def feed(self, lines: list[str]) -> Iterator[Document]:
-        """Take lines; every document as soon as it is over. Raises UnreadableCaptureError."""
-        self._book.skim(lines)
-        self._keep_beginning(lines)
+    def feed(self, block: str) -> Iterator[Document]:
+        """Take a block of lines; every document as soon as it is over. Raises UnreadableCaptureError."""
+        self._book.skim(block)
+        if self._beginning_length < BEGINNING:
+            self._beginning.append(block[: BEGINNING - self._beginning_length])
+            self._beginning_length += len(block) + 1
+        marks = [mark for mark in _MARKS if mark in block]
+        if not marks and self._document is None and self._listing is None:
+            return
         add = self._book.add
-        for line in lines:
-            if self._document is None and self._listing is None:
-                if "NVRM" in line:
-                    add(line)
-                    continue
-                if not _is_marked(line):
-                    continue
-                if not _may_begin(line):
-                    self._note(line)
-                    continue
+        for line in block.split("\n"):
+            idle = self._document is None and self._listing is None
+            if idle and "NVRM" in line:
+                add(line)
+                continue
+            marked = False
+            for mark in marks:  # because any() costs as much again
+                if mark in line:
+                    marked = True
+                    break
+            if idle and not marked:
+                continue
+            if idle and not _may_begin(line):
+                self._note(line)
+                continue
             for part in _ROOTS.split(line) if line.count("<nvidia_smi_log") > 1 else (line,):
-                yield from self._take(part)
+                yield from self._take(part, marked)
 
     def close(self) -> Iterator[Document]:
         """The document that the end of the file ends. Raises UnreadableCaptureError."""
@@ -95,8 +122,7 @@ class Sieve:
             log=self._book.close(),
         )
 
-    def _take(self, line: str) -> Iterator[Document]:
-        marked = _is_marked(line)
+    def _take(self, line: str, marked: bool) -> Iterator[Document]:
         if marked and (begun := self._begun(line)) is not None:
             yield from self._end()
             self._document, line = begun
@@ -149,12 +175,6 @@ class Sieve:
                 "end; split the file"
             )
 
-    def _keep_beginning(self, lines: list[str]) -> None:
-        if self._beginning_length < BEGINNING:
-            text = "\n".join(lines)[: BEGINNING - self._beginning_length]
-            self._beginning.append(text)
-            self._beginning_length += len(text) + 1
-
     def _follow(self, line: str) -> None:
         """Take a line of the listing that is open, up to the first that is no part of it."""
         listing = self._listing
@@ -200,21 +220,4 @@ def _may_begin(line: str) -> bool:
         or "<!ENTITY" in line
         or "<gpu id=" in line
         or line.startswith("GPU ")
-    )
-
-
-def _is_marked(line: str) -> bool:
-    """Whether a line holds a word that something of interest does; most lines of a log hold none."""
-    return (
-        "NV" in line
-        or "nvidia" in line
-        or "Xid (" in line
-        or "device handle" in line
-        or "orrupted at" in line
-        or "AER: " in line
-        or "[10de:" in line
-        or "Linux version" in line
-        or "-- " in line
-        or "<" in line
-        or line.startswith("GPU")
     )

@@ -84,27 +84,25 @@ def open_file(path: Path) -> BinaryIO:
         raise UnreadableTextError(f"{path}: {error.strerror or error}") from error
 
 
-def lines(stream: Readable, source: str) -> Iterator[list[str]]:
-    """The lines of a stream of bytes without their ends, many at a time; `source` names it in errors.
+def blocks(stream: Readable, source: str) -> Iterator[str]:
+    """The text of a stream of bytes, many whole lines at a time, divided by `\\n`; `source` names it in errors.
 
     Characters that cannot be are replaced, not guessed. Raises UnreadableTextError.
     """
     rest: list[str] = []
     length = 0
     for text in _texts(_chunks(stream, source), source):
-        first, *others = text.split("\n")
-        rest.append(first)
-        length += len(first)
-        if others or length > MAX_LINE:
-            whole = "".join(rest)
-            yield [*_wrapped(whole), *others[:-1]]
-            rest, length = (others[-1:], len(others[-1])) if others else ([], 0)
+        end = text.rfind("\n")
+        if end >= 0:
+            yield "".join((*rest, text[:end]))
+            rest, length = [], 0
+        rest.append(text[end + 1 :])
+        length += len(rest[-1])
+        if length > MAX_LINE:
+            yield "".join(rest)
+            rest, length = [], 0
     if length:
-        yield ["".join(rest) + CUT]
-
-
-def _wrapped(line: str) -> list[str]:
-    return [line[at : at + MAX_LINE] for at in range(0, len(line), MAX_LINE)] or [line]
+        yield "".join(rest) + CUT
 
 
 # --- bytes
