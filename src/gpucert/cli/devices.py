@@ -33,7 +33,7 @@ def command(ctx: click.Context, *, as_json: bool) -> None:
     from gpucert.station import cards, gather
     from gpucert.station.driver import trouble
 
-    sight = gather.sight(os.environ, environment(os.environ))
+    sight = gather.sight(os.environ, environment(os.environ), limit_s=gather.time_left())
     present, problem = cards.every(sight), trouble(sight)
     missing = problem is not None or any(card.unseen is not None and not card.unseen.hidden for card in present)
     code = ExitCode.INCOMPLETE if missing or not present else ExitCode.CERTIFIED

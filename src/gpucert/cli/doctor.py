@@ -41,7 +41,8 @@ def command(ctx: click.Context, *, as_json: bool) -> None:
     from gpucert.station import doctor, gather
     from gpucert.station.remark import report
 
-    station = gather.station(os.environ, environment(os.environ), _places())
+    places = _places()
+    station = gather.station(os.environ, environment(os.environ), places, limit_s=gather.time_left())
     told = report((*doctor.examine(station), *_of_the_verdict(station)))
     if as_json:
         import msgspec
@@ -55,7 +56,7 @@ def command(ctx: click.Context, *, as_json: bool) -> None:
 def _places() -> "Wanted":
     from gpucert.run import locks
     from gpucert.station.places import Wanted
-    from gpucert.store.ledger import default_path
+    from gpucert.store.place import default_path
 
     return Wanted(runs=Path("gpucert-runs"), ledger=default_path(), locks=locks.folder())
 

@@ -11,6 +11,13 @@ from gpucert.station.support import Architecture
 
 _NOT_FOUND = "cannot open shared object file"
 """What the loader says of a library that is not there; anything else is a library that is broken."""
+_SILENT, _DIED, _UPDATED, _NO_BINDING = (
+    "does not answer",
+    " died of ",
+    "updated while it was running",
+    "nvidia-ml-py cannot be imported",
+)
+"""Words of `device.apart` and `device.nvml`; tests/test_doctor.py holds them against drivers that do so."""
 _BLACKLIST = (
     "Keep nouveau out (`echo 'blacklist nouveau' | sudo tee /etc/modprobe.d/no-nouveau.conf`, then "
     "`sudo update-initramfs -u` or `sudo dracut -f`) and restart the station."
@@ -46,7 +53,7 @@ _LOOK = "See what the driver says: `sudo dmesg | grep NVRM`; install it again if
 
 
 def _hang(sight: Sight) -> Trouble | None:
-    if "does not answer" not in sight.failure:
+    if _SILENT not in sight.failure:
         return None
     return Trouble(
         sight.failure.partition(":")[0],
@@ -57,12 +64,20 @@ def _hang(sight: Sight) -> Trouble | None:
 def _crash(sight: Sight) -> Trouble | None:
     if "crashed" in sight.nvml.end:
         return Trouble(f"the driver's library {sight.nvml.end} while it was loaded", _AGAIN)
-    if "crashed" in sight.failure:
-        return Trouble(sight.failure.partition(":")[0], _AGAIN)
-    return None
+    if _DIED not in sight.failure:
+        return None
+    found, _, advice = sight.failure.partition(": ")
+    own = "install the driver again" in advice
+    return Trouble(found, _AGAIN if own else "Try again; if it stays, see who stops it: `sudo dmesg | grep -i kill`.")
 
 
 _AGAIN = "Install the driver again, library and kernel module of one version, and restart the station."
+
+
+def _no_binding(sight: Sight) -> Trouble | None:
+    if _NO_BINDING not in sight.failure:
+        return None
+    return Trouble(sight.failure.partition(":")[0], "`pip install --force-reinstall nvidia-ml-py`.")
 
 
 def _broken_library(sight: Sight) -> Trouble | None:
@@ -75,7 +90,7 @@ def _broken_library(sight: Sight) -> Trouble | None:
 
 
 def _mismatch(sight: Sight) -> Trouble | None:
-    if "updated while it was running" not in sight.failure:
+    if _UPDATED not in sight.failure:
         return None
     module, libraries = sight.module.version, " and ".join(sight.module.libraries)
     known = "" if isinstance(module, Absent) else f" (module {module}{f', library {libraries}' if libraries else ''})"
@@ -141,6 +156,7 @@ def _no_nodes(sight: Sight) -> Trouble | None:
 _ASKED: tuple[Callable[[Sight], Trouble | None], ...] = (
     _hang,
     _crash,
+    _no_binding,
     _broken_library,
     _mismatch,
     _not_loaded,

@@ -88,7 +88,7 @@ def _cupy(station: Station, builds: tuple[Package, ...]) -> Iterator[Remark]:
         yield _remark(
             name="cupy",
             state=State.UNKNOWN,
-            found=f"{_names(builds)} is installed; its import gave {tried.end or 'no word'}",
+            found=f"{_names(builds)} is installed; its import: {tried.end or 'no word'}",
             remedy="Run gpucert doctor again: a first import from a slow disk takes longer than later ones.",
             decides=True,
         )

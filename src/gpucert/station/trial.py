@@ -23,6 +23,7 @@ CUDA: Final = "libcuda.so.1"
 _ORPHAN_S = 60
 """When a child ends by itself, because a parent that was killed ends nobody."""
 _CORPSE_S = 0.2
+_CRASHES = {signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.SIGFPE}
 _SAID_AT_MOST = 300
 
 
@@ -64,12 +65,11 @@ def attempt(what: str, environment: Mapping[str, str], limit_s: float) -> Tried:
 
 
 def _how(code: int) -> str:
-    if code < 0:
-        try:
-            return f"crashed ({signal.Signals(-code).name})"
-        except ValueError:
-            return f"crashed (signal {-code})"
-    return "" if code == 0 else f"ended with code {code}"
+    """Empty for a good end. Only signals of a program's own doing are a crash: SIGKILL comes from elsewhere."""
+    if code >= 0:
+        return f"ended with code {code}" if code else ""
+    name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
+    return f"crashed ({name})" if -code in _CRASHES else f"was stopped ({name})"
 
 
 def _understood(printed: bytes) -> Iterator[_Said]:

@@ -28,6 +28,8 @@ from sqlalchemy import (
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
+from gpucert.store.place import default_path as default_path
+
 SCHEMA_HEAD = "0001"
 
 metadata = MetaData()
@@ -201,13 +203,6 @@ class Ledger:
                 yield connection
         except SQLAlchemyError as error:
             raise LedgerError(f"ledger {self._where}: {_plain(error)}; name another one with --store") from error
-
-
-def default_path() -> Path:
-    """Where a bench keeps its ledger: the user's data folder."""
-    from platformdirs import user_data_path
-
-    return user_data_path("gpucert") / "ledger.sqlite3"
 
 
 def open_ledger(path: Path) -> Ledger:
