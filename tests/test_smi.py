@@ -143,6 +143,19 @@ def test_mig_instances_lend_nothing_to_the_card() -> None:
     assert a100.processes == ()
 
 
+def test_xml_in_a_single_line_and_two_documents_in_one() -> None:
+    text = (HERE / "v100-retired.xml").read_text(encoding="utf-8")
+    (v100,) = own("v100-retired.xml")
+    line = "".join(part.strip() for part in text.splitlines())
+    (one,) = smi.read(line, "minified.xml")
+    assert (one.identity, one.counters) == (v100.identity, v100.counters)
+    both = smi.read(line + line[line.index("<nvidia_smi_log>") :], "two.xml")
+    assert [(one.document, one.documents, one.counters) for one in both] == [
+        (1, 2, v100.counters),
+        (2, 2, v100.counters),
+    ]
+
+
 @pytest.mark.parametrize(
     ("bomb", "words"),
     [
@@ -491,10 +504,10 @@ def test_other_files_are_named_for_what_they_are(tmp_path: Path, data: bytes, wo
 
 
 def test_what_would_unpack_to_more_than_it_may_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(text_file, "MAX_UNPACKED", 2**30 // 64)
-    with pytest.raises(UnreadableCaptureError, match=r"bomb\.gz: unpacks to more than"):
+    monkeypatch.setattr(text_file, "MAX_UNPACKED", 2**24)
+    with pytest.raises(UnreadableCaptureError, match=r"bomb\.gz: unpacks to more than 16 MiB; give the lines of the"):
         smi.read_stream(io.BytesIO(gzip.compress(bytes(2**25))), "bomb.gz")
-    monkeypatch.setattr(text_file, "MAX_BYTES", 2**20)
+    monkeypatch.setattr(text_file, "MAX_BYTES", 2**20)  # of what is not compressed
     with pytest.raises(UnreadableCaptureError, match="endless: larger than"):
         smi.read_stream(io.BytesIO(b"y\n" * 2**20), "endless")
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 MAX_BYTES = 4 * 2**30
-"""Of text, unpacked. A log that is larger was made to keep somebody waiting, or is better cut by its owner."""
-MAX_UNPACKED = 2**30
+"""Of text that is not compressed. What is larger never ends, or is better cut by its owner."""
+MAX_UNPACKED = 2**29
 """Of what a compressed file may hold: gzip can pack a thousand bytes into one."""
 MAX_LINE = 4 * 2**20
 """Characters; what is longer is read as several lines. The XML of a rack may stand in a single line."""
@@ -139,7 +139,7 @@ def _bounded(chunks: Iterator[bytes], most: int, words: str) -> Iterator[bytes]:
         read += len(chunk)
         if read > most:
             raise UnreadableTextError(
-                f"{words} {most // 2**30} GiB; give the lines of the driver alone (`grep -a -e NVRM -e SXid FILE`)"
+                f"{words} {most // 2**20} MiB; give the lines of the driver alone (`zgrep -a -e NVRM -e SXid FILE`)"
             )
         yield chunk
 
