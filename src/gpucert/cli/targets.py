@@ -1,7 +1,8 @@
 """Which cards a run is about, and where their files go: the options that certify and run share."""
 
 import math
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -91,7 +92,8 @@ def requests(wanted: Wanted) -> "list[RunRequest | Unreachable]":
     root = wanted.out or Path("gpucert-runs") / datetime.now(UTC).strftime("%Y-%m-%dT%H-%M-%SZ")
     if wanted.simulate is not None:
         return [_virtual(wanted, wanted.simulate, planned, root)]
-    return [_real(wanted, index, card, planned, root) for index, card in _cards(wanted)]
+    asked = [_real(wanted, index, card, planned, root) for index, card in _cards(wanted)]
+    return [*asked, *_unseen(root)] if wanted.every else asked
 
 
 def _virtual(wanted: Wanted, name: str, planned: "PlannedRun", root: Path) -> "RunRequest":
@@ -156,6 +158,19 @@ def _cards(wanted: Wanted) -> "list[tuple[int, Identity]]":
     if wanted.every or len(present) == 1:
         return list(enumerate(present))
     raise ProblemError(f"this station has {len(present)} GPUs: choose with --gpu 0,… or take --all")
+
+
+def _unseen(root: Path) -> Iterator[Unreachable]:
+    """The cards of this station that no driver shows: `--all` must not end well without them."""
+    from gpucert.run.processes import environment
+    from gpucert.station import cards, gather
+
+    sight = gather.sight(os.environ, environment(os.environ), limit_s=gather.time_left())
+    for card in cards.every(sight):
+        if card.index is None and card.unseen is not None and not card.unseen.hidden:
+            where = (card.bus_id or "unknown").replace(":", "-")
+            why = f"{card.name} at {card.bus_id}: {card.unseen.why}; {card.unseen.remedy}"
+            yield Unreachable(root / f"unseen-{where}", why)
 
 
 def _pick(present: "tuple[Identity, ...]", which: str) -> "tuple[int, Identity]":
