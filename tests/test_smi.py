@@ -98,6 +98,25 @@ def test_margins_memory_and_modes_of_a_text_document() -> None:
     assert absence(a10.identity.gsp_firmware) is Absence.UNKNOWN
 
 
+@pytest.mark.parametrize(
+    ("state", "status", "expected"),
+    [
+        ("N/A", "N/A", Absence.NOT_SUPPORTED),
+        ("Not Started", "N/A", "not-started"),
+        ("In Progress", "N/A", "in-progress"),
+        ("Completed", "Success", "completed"),
+        ("Completed", "Invalid State", "failed"),
+        ("Completed", "N/A", Absence.UNKNOWN),
+        ("Perhaps", "Success", Absence.UNKNOWN),
+    ],
+)
+def test_the_state_of_the_fabric(state: str, status: str, expected: object) -> None:
+    line = "    Processes                             : None\n"
+    card = a10_saying(line, f"    Fabric\n        State : {state}\n        Status : {status}\n{line}")
+    told = card.settings.fabric
+    assert (told.absent if isinstance(told, Absent) else told) == expected
+
+
 def test_used_memory_that_counts_in_the_drivers_own_is_not_stated() -> None:
     card = a10_saying("        Reserved                          : 512 MiB\n", "")
     assert absence(card.settings.memory_used_mib) is Absence.UNKNOWN

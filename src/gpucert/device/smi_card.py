@@ -133,6 +133,7 @@ def settings(answers: Answers) -> Settings:
         virtualization=_lower(say("gpu_virtualization_mode/virtualization_mode")),
         compute_mode=_compute_mode(say("compute_mode")),
         display_active=flag(say("display_active")),
+        fabric=_fabric(answers),
         power_limit_w=_limit(answers, "current_power_limit", "enforced_power_limit"),
         power_requested_w=_limit(answers, "requested_power_limit", "power_limit"),
         power_default_w=_limit(answers, "default_power_limit"),
@@ -178,6 +179,19 @@ def _degrees(said: Reading[str]) -> Reading[float]:
 def _compute_mode(said: Reading[str]) -> Reading[str]:
     """NVML's words: `Exclusive_Process` is what drivers print, `E. Process` in the summary table."""
     return said if isinstance(said, Absent) else said.strip().lower().replace("_", "-")
+
+
+def _fabric(answers: Answers) -> Reading[str]:
+    """The state in NVML's words; where that is completed, the status says whether it went well."""
+    said, status = answers.say("fabric/state"), answers.say("fabric/status")
+    if isinstance(said, Absent):
+        return said
+    state = said.strip().lower().replace(" ", "-")
+    if state in {"not-started", "in-progress"}:
+        return state
+    if state != "completed" or isinstance(status, Absent):
+        return unclear(said)
+    return state if status.strip().lower() == "success" else "failed"
 
 
 def _memory_used(answers: Answers) -> Reading[int]:
