@@ -584,6 +584,14 @@ def test_lines_of_any_length_are_read() -> None:
     assert only_log(XID.replace("\n", " ") * 20_000) == [(79, 20_000)]
 
 
+def test_an_endless_line_breaks_no_number() -> None:
+    (card,) = smi.read(XID.replace("\n", " ") * 200_000, "kern.log")
+    (told,) = card.log
+    assert (told.code, 200_000 - told.times < 10) == (79, True)
+    (card,) = smi.read(XID + (XID.replace("\n", "").replace(" ", "") + "x" * 3) * 200_000, "kern.log")
+    assert {one.code for one in card.log} == {79}
+
+
 def test_binary_garbage_within_a_log_hides_nothing_behind_it() -> None:
     garbage = bytes(range(256)) * 400
     (card,) = smi.read_stream(io.BytesIO(NOISE.encode() * 100 + garbage + b"\n" + XID.encode()), "kern.log")

@@ -99,10 +99,17 @@ def blocks(stream: Readable, source: str) -> Iterator[str]:
         rest.append(text[end + 1 :])
         length += len(rest[-1])
         if length > MAX_LINE:
-            yield "".join(rest)
-            rest, length = [], 0
+            piece, remainder = _broken("".join(rest))
+            yield piece
+            rest, length = [remainder], len(remainder)
     if length:
         yield "".join(rest) + CUT
+
+
+def _broken(line: str) -> tuple[str, str]:
+    """An endless line in two, at a blank, so that no number is broken; without one it is cut."""
+    at = line.rfind(" ", len(line) - _BLOCK)
+    return (line[:at], line[at:]) if at > 0 else (line + CUT, "")
 
 
 # --- bytes
