@@ -16,6 +16,8 @@ from gpucert.verdict.verdict import Confidence, Diagnosed, Finding
 
 REMAPS_AT_MOST = 512
 RETIRED_AT_MOST = 60
+RETIRING_FROM, RETIRING_A_WEEK = 15, 1
+"""DCGM fails a card with more than 15 pages retired for double-bit errors, of them more than one in seven days."""
 CONTENDING_MIB = 64
 """A display server that holds no more than this uses the card without contending for it."""
 
@@ -23,6 +25,7 @@ _OWN = "gpucert policy"
 _NVIDIA_REMAP = "NVIDIA, RMA policy thresholds for row remapping"
 _NVIDIA_SRAM = "NVIDIA, RMA policy: SRAM threshold flag"
 _DCGM = "DCGM health watch and Azure's retirement rule: 60 pages"
+_DCGM_RATE = "DCGM health watch: the rate of page retirement"
 _NVML = "NVML"
 _CATALOGUE = "gpucert catalogue"
 
@@ -222,6 +225,11 @@ def _retirement(counters: Counters) -> Iterator[_Item]:
         reason = f"{sbe + dbe} memory pages are retired."
         yield _finding("retired_pages", Outcome.FAIL, sbe + dbe, f"< {RETIRED_AT_MOST}", reason, _DCGM)
         yield diagnosed("memory.retired_pages", f"{sbe} pages after single-bit and {dbe} after double-bit errors")
+    elif isinstance(lately := counters.retired_dbe_7d, int) and dbe > RETIRING_FROM and lately > RETIRING_A_WEEK:
+        reason = f"{lately} of {dbe} pages were retired for double-bit errors within seven days."
+        limit = f"≤ {RETIRING_A_WEEK} a week above {RETIRING_FROM}"
+        yield _finding("retired_dbe_7d", Outcome.FAIL, lately, limit, reason, _DCGM_RATE)
+        yield diagnosed("memory.retired_pages", reason)
     elif sbe + dbe > 0:
         reason = f"{sbe + dbe} memory pages are retired: disclosed."
         yield _finding("retired_pages", Outcome.PASS, sbe + dbe, f"< {RETIRED_AT_MOST}", reason, _DCGM)
