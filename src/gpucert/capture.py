@@ -9,8 +9,11 @@ from typing import Literal
 
 from msgspec import Struct
 
-from gpucert.reading import NOT_ASKED, Reading
+from gpucert.reading import NOT_ASKED, Absence, Absent, Reading
 from gpucert.record import Counters, Identity, Process, Sample, Settings
+
+NOT_STATED = Absent(Absence.UNKNOWN, "not in this capture")
+"""What a capture leaves out."""
 
 
 class LoggedXid(Struct, frozen=True, kw_only=True):
@@ -76,6 +79,9 @@ class Capture(Struct, frozen=True, kw_only=True):
     bus_errors: tuple[LoggedBusErrors, ...] = ()
     not_initialised: str = ""
     """The driver's words where the log says that it could not start the card; empty where it does not."""
+    left_out: tuple[str, ...] = ()
+    """What every full query of its driver states and this one does not, or not in nvidia-smi's words: it was edited,
+    or lines are lost."""
     notes: tuple[str, ...] = ()
     """What a reader should know about the source, for example that it shows one of eight cards."""
 

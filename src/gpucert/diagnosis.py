@@ -273,6 +273,12 @@ _TABLE = (
         "Do not rely on its counters: ask who cleared them and why, and keep both files.",
     ),
     Kind(
+        "identity.capture",
+        "The capture leaves out or denies what nvidia-smi states of every such card: it was edited, or lines are lost.",
+        "Readings that every full query of its driver states, and parts that its model has, against the capture.",
+        "Ask for it again, whole, and watch it being made: `nvidia-smi -q > FILE`. What is left out may be the fault.",
+    ),
+    Kind(
         "config.ecc",
         "ECC is off on a model that ships with it on.",
         "Current ECC mode against the model.",

@@ -2,10 +2,11 @@
 
 import msgspec
 
-from gpucert.capture import Capture, NvLink
+from gpucert.capture import NOT_STATED, Capture, NvLink
 from gpucert.catalogue import shelf
 from gpucert.outcome import ExitCode
-from gpucert.record import Counters, EventReason, Identity, Sample
+from gpucert.reading import Absence, Absent
+from gpucert.record import Counters, EventReason, Identity, Sample, Settings
 from gpucert.verdict.look import Look, judge_look
 
 CARD = Identity(name="NVIDIA A100-SXM4-80GB", uuid="GPU-1", pci_device="20b2", vbios="92.00.36.00.02")
@@ -73,3 +74,38 @@ def test_a_baseboard_card_without_any_link_up_is_asked_about() -> None:
 
 def test_errors_since_the_driver_was_loaded_are_found() -> None:
     assert codes(look(capture(counters=Counters(ecc_uncorrected_volatile=1)))) == ["memory.ecc_uncorrected"]
+
+
+def test_a_query_that_leaves_lines_out_is_no_clean_card() -> None:
+    card = look(capture(left_out=("remapping pending",)))
+    (found,) = card.diagnoses
+    assert (found.code, card.exit_code) == ("identity.capture", ExitCode.NOT_CERTIFIED)
+    assert found.evidence.endswith("of every card: remapping pending.")
+
+
+NOT_SUPPORTED = Absent(Absence.NOT_SUPPORTED)
+DENIED = Counters(remap_pending=NOT_SUPPORTED)
+
+
+def test_a_card_that_denies_a_part_of_its_model_is_asked_about() -> None:
+    (found,) = look(capture(counters=DENIED)).diagnoses
+    assert found.evidence == "This query denies parts that every NVIDIA A100-SXM4-80GB has: row remapper."
+    (silent,) = look(capture(counters=Counters(remap_pending=NOT_STATED))).diagnoses
+    assert silent.evidence == found.evidence, "no driver of this model leaves it out"
+    assert codes(look(capture(settings=Settings(ecc=NOT_SUPPORTED)))) == ["identity.capture"]
+    errors = Counters(ecc_uncorrected_aggregate=NOT_SUPPORTED)
+    assert codes(look(capture(settings=Settings(ecc=True), counters=errors))) == ["identity.capture"]
+
+
+def test_mig_a_virtual_gpu_and_a_log_do_not_deny() -> None:
+    assert codes(look(capture(settings=Settings(mig=True), counters=DENIED))) == ["config.mig"]
+    assert codes(look(capture(settings=Settings(virtualization="vgpu"), counters=DENIED))) == ["config.vgpu"]
+    mention = msgspec.structs.replace(CARD, vbios=NOT_STATED)
+    assert codes(look(capture(identity=mention, counters=Counters(remap_pending=NOT_STATED)))) == []
+
+
+def test_an_error_in_place_of_a_counter_is_found_and_of_a_sensor_is_not() -> None:
+    error = Absent(Absence.UNKNOWN, "[Unknown Error]")
+    (found,) = look(capture(counters=Counters(remap_pending=error))).diagnoses
+    assert (found.code, found.where) == ("sensor.absurd", "remap pending")
+    assert codes(look(capture(sample=Sample(at_s=0.0, power_w=error)))) == [], "laptops answer so"

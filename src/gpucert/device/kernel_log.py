@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from msgspec import Struct, structs
 
-from gpucert.capture import LoggedBusErrors, LoggedXid
+from gpucert.capture import NOT_STATED, LoggedBusErrors, LoggedXid
 from gpucert.catalogue import xid
 from gpucert.catalogue.xid import FELL_OFF_THE_BUS
 from gpucert.device.kernel_line import (
@@ -33,7 +33,7 @@ from gpucert.device.kernel_line import (
     stamp,
     stamp_of,
 )
-from gpucert.device.smi_words import NOT_STATED, quote
+from gpucert.device.smi_words import quote
 from gpucert.reading import Absence, Absent, Reading
 
 MAX_CARDS = 2_048
@@ -287,6 +287,9 @@ class Book:
             event = card.xids[said.code, said.detail] = _Event(piece, piece)
         else:
             event.again(piece)
+        if len(self._events) + len(self._decoded) > _MAX_HEADS:  # because one beginning can be spelled in many ways
+            self._events.clear()
+            self._decoded.clear()
         head = _HEAD.search(piece)
         if head and xid.has_details(said.code):
             self._decoded[head[0]] = card, said.code
@@ -388,6 +391,7 @@ class Book:
 
 _DRIVER = "NVRM:"
 _HEAD = re.compile(r"NVRM: Xid \([^,]*(?=,)")
+_MAX_HEADS = 20_000
 _SERIALS = 2
 _DRIVERS = 20
 _HOMELESS = 20

@@ -4,8 +4,7 @@ from typing import TypeVar
 
 from msgspec import structs
 
-from gpucert.capture import Capture
-from gpucert.device.smi_words import NOT_STATED
+from gpucert.capture import NOT_STATED, Capture
 from gpucert.reading import NOT_ASKED, Absent
 from gpucert.record import Counters, Identity, Sample, Settings
 

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import msgspec
 
-from gpucert.capture import Capture
+from gpucert.capture import NOT_STATED, Capture
 from gpucert.device import kernel_log, smi_card, smi_foreign, smi_log, smi_nvlink, smi_table, smi_whole, text_file
 from gpucert.device.kernel_log import KernelLog
 from gpucert.device.mention import filled, mention
 from gpucert.device.smi_document import Card, Document, UnreadableCaptureError
 from gpucert.device.smi_sieve import Sieve, Sifted
-from gpucert.device.smi_words import NOT_STATED, count, quote
+from gpucert.device.smi_words import count, quote
 from gpucert.reading import Absence, Absent
 from gpucert.record import Identity
 

@@ -9,22 +9,11 @@ import re
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
+from gpucert.capture import NOT_STATED
 from gpucert.device import bounds, bus_id
 from gpucert.device.bounds import within
 from gpucert.device.smi_document import Card
-from gpucert.device.smi_words import (
-    ACTIVE,
-    ENABLED,
-    NOT_STATED,
-    YES_NO,
-    Answers,
-    absence,
-    count,
-    flag,
-    quantity,
-    total,
-    unclear,
-)
+from gpucert.device.smi_words import ACTIVE, ENABLED, YES_NO, Answers, absence, count, flag, quantity, total, unclear
 from gpucert.reading import Absence, Absent, Reading
 from gpucert.record import Counters, EventReason, Identity, Process, Sample, Settings
 

@@ -4,12 +4,12 @@ from collections.abc import Iterable, Iterator
 
 from msgspec import structs
 
-from gpucert.capture import Capture
+from gpucert.capture import NOT_STATED, Capture
 from gpucert.catalogue.xid import FELL_OFF_THE_BUS
 from gpucert.device import kernel_log
 from gpucert.device.kernel_log import KernelLog, LoggedCard
 from gpucert.device.mention import mention
-from gpucert.device.smi_words import NOT_STATED, quote
+from gpucert.device.smi_words import quote
 from gpucert.reading import Absence, Absent, Reading
 from gpucert.record import Identity
 

@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 from msgspec import structs
 
-from gpucert.capture import Capture, NvLink
+from gpucert.capture import NOT_STATED, Capture, NvLink
 from gpucert.device import bounds
-from gpucert.device.smi_words import NOT_STATED, count, quantity, total
+from gpucert.device.smi_words import count, quantity, total
 from gpucert.reading import NOT_ASKED, Absence, Absent, Reading
 from gpucert.record import Counters, Identity, Sample
 

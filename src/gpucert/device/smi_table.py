@@ -8,9 +8,9 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from gpucert.capture import Capture
+from gpucert.capture import NOT_STATED, Capture
 from gpucert.device import bounds, bus_id
-from gpucert.device.smi_words import NOT_STATED, absence, count, flag, quantity, quote, unclear
+from gpucert.device.smi_words import absence, count, flag, quantity, quote, unclear
 from gpucert.reading import Absence, Absent, Reading
 from gpucert.record import Counters, Identity, Sample, Settings
 

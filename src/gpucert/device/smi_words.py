@@ -4,10 +4,10 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
+from gpucert.capture import NOT_STATED
 from gpucert.device.bounds import COUNTER, Bounds, within
 from gpucert.reading import Absence, Absent, Reading
 
-NOT_STATED = Absent(Absence.UNKNOWN, "not in this capture")
 MAX_TEXT = 200
 _MAX_QUOTE = 60
 

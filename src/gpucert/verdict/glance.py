@@ -6,14 +6,14 @@ A run judges all of these over time; a capture has only the moment, so confidenc
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from gpucert.capture import Capture, LoggedBusErrors, LoggedXid
+from gpucert.capture import NOT_STATED, Capture, LoggedBusErrors, LoggedXid
 from gpucert.catalogue.matching import Match
 from gpucert.catalogue.model import Model
 from gpucert.catalogue.xid import FELL_OFF_THE_BUS
 from gpucert.diagnosis import kind_of
 from gpucert.outcome import Outcome
 from gpucert.reading import Absence, Absent
-from gpucert.record import THERMAL_REASONS, EventReason
+from gpucert.record import THERMAL_REASONS, Counters, EventReason
 from gpucert.verdict import xids
 from gpucert.verdict.facts import diagnosed
 from gpucert.verdict.verdict import Confidence, Diagnosed, Finding
@@ -59,6 +59,7 @@ def judge_glance(capture: Capture, match: Match) -> Judged:
 
 
 def _observations(capture: Capture, match: Match) -> Iterator[_Seen]:
+    yield from _whole(capture, match)
     yield from _presence(capture)
     yield from _sensors(capture)
     yield from _slowdowns(capture.sample.event_reasons)
@@ -66,6 +67,44 @@ def _observations(capture: Capture, match: Match) -> Iterator[_Seen]:
     yield from _links(capture, match)
     yield from _xids(capture.log)
     yield from _bus_errors(capture.bus_errors)
+
+
+def _whole(capture: Capture, match: Match) -> Iterator[_Seen]:
+    """What an edited capture gives away: lines that are gone, and N/A where the model has the part."""
+    if capture.left_out:
+        words = f"This query does not state, as its driver does of every card: {', '.join(capture.left_out)}."
+        yield _Seen("identity.capture", "left_out", words, "likely", "left out")
+    if match.model is None:
+        return
+    denied = tuple(_denied(capture, match.model))
+    if denied:
+        words = f"This query denies parts that every {match.model.key} has: {', '.join(denied)}."
+        yield _Seen("identity.capture", "denied", words, "likely", "denied")
+
+
+def _denied(capture: Capture, model: Model) -> Iterator[str]:
+    """Parts of the model that the card says it has not. MIG, a virtual GPU and switched-off ECC do hide them."""
+    settings, counters = capture.settings, capture.counters
+    if settings.virtualization == "vgpu" or settings.mig is True:
+        return
+    memory = model.memory
+    if memory.ecc_as_shipped and _not_supported(settings.ecc):
+        yield "ECC"
+    if memory.ecc_as_shipped and settings.ecc is True and _not_supported(counters.ecc_uncorrected_aggregate):
+        yield "error counters"
+    if memory.remap_banks and settings.ecc is not False and _missing(capture, counters.remap_pending):
+        yield "row remapper"
+    if memory.page_retirement and settings.ecc is True and _not_supported(counters.retired_pending):
+        yield "page retirement"
+
+
+def _missing(capture: Capture, value: object) -> bool:
+    """Whether a full query does not answer: of a model that no older driver knows, silence is no excuse."""
+    return _not_supported(value) or (value == NOT_STATED and isinstance(capture.identity.vbios, str))
+
+
+def _not_supported(value: object) -> bool:
+    return isinstance(value, Absent) and value.absent is Absence.NOT_SUPPORTED
 
 
 def _presence(capture: Capture) -> Iterator[_Seen]:
@@ -83,18 +122,28 @@ def _presence(capture: Capture) -> Iterator[_Seen]:
 
 _BROKEN = "ERR!"
 """What nvidia-smi prints where the driver answers an error of no name, for example in place of a dead fan's speed."""
+_UNKNOWN = "Unknown Error"
 
 
 def _sensors(capture: Capture) -> Iterator[_Seen]:
     absurd = [reason.detail for _, reason in _unread(capture) if reason.absent is Absence.ABSURD]
     if absurd:
         yield _Seen("sensor.absurd", "readings", f"A reading that cannot be: {absurd[0]}", "certain")
-    broken = [
-        name.removesuffix("_c").removesuffix("_w") for name, reason in _unread(capture) if reason.detail == _BROKEN
-    ]
-    if broken:
-        what = ", ".join(name.replace("_", " ") for name in broken)
-        yield _Seen("sensor.absurd", "sensors", f"The driver prints {_BROKEN} in place of: {what}.", "likely", what)
+    for error in (_BROKEN, _UNKNOWN):
+        broken = [name for name, reason in _unread(capture) if _said(reason) == error and _counts(name, error)]
+        if broken:
+            what = ", ".join(name.removesuffix("_c").removesuffix("_w").replace("_", " ") for name in broken)
+            yield _Seen("sensor.absurd", "sensors", f"The driver prints {error} in place of: {what}.", "likely", what)
+
+
+def _said(reason: Absent) -> str:
+    """The driver's own words: a sum tells what is known of it first."""
+    return reason.detail.rpartition(": ")[2].strip("[]")
+
+
+def _counts(name: str, error: str) -> bool:
+    """Because drivers answer an unknown error for sensors of healthy laptops, but for no counter of a healthy card."""
+    return error == _BROKEN or name in Counters.__struct_fields__
 
 
 def _unread(capture: Capture) -> Iterator[tuple[str, Absent]]:
