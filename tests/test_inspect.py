@@ -151,6 +151,23 @@ def test_a_file_that_cannot_be_read_does_not_hide_the_others(tmp_path: Path) -> 
     assert (told["exit_code"], len(told["cards"]), len(told["unreadable"])) == (2, 1, 1)
 
 
+def test_a_report_never_overwrites_what_it_is_made_of(tmp_path: Path) -> None:
+    path, name = tmp_path / "card.txt", tmp_path / "report.html"
+    path.write_bytes((HERE / "a10-and-h100.txt").read_bytes())
+    name.symlink_to(path)
+    for report in (path, name):
+        result = inspect("--report", report, path)
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert "is one of the files to read" in result.stderr
+    assert path.read_bytes() == (HERE / "a10-and-h100.txt").read_bytes()
+
+
+def test_wrapped_lines_of_a_diagnosis_keep_its_indent() -> None:
+    lines = inspect(HERE / "a10-and-h100.txt", env={"COLUMNS": "60"}).stdout.splitlines()
+    at = next(number for number, line in enumerate(lines) if "→ Pending: reset" in line)
+    assert lines[at + 1].startswith("    ")
+
+
 def test_standard_input_is_a_file_too() -> None:
     result = inspect("--json", "-", input=(HERE / "a100-mig.xml").read_bytes())
     (card,) = json.loads(result.stdout)["cards"]

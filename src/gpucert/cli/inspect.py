@@ -44,6 +44,8 @@ def command(
 
     if files and gpu is not None:
         raise ProblemError("--gpu names a card of this station: leave out the files, or --gpu")
+    if report is not None and any(_is_same(report, file) for file in files):
+        raise ProblemError(f"{report}: is one of the files to read; name another file for the report")
     gathered = captures.from_files(files) if files else captures.from_station(gpu)
     looks = look_at(gathered.captures, tuple(gathered.unreadable), live=not files)
     for line in gathered.unreadable:
@@ -59,6 +61,14 @@ def command(
 
         show(looks.cards)
     ctx.exit(looks.exit_code)
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    """Whether two names are of one file: evidence must not be overwritten by a report of it."""
+    try:
+        return one.samefile(other)
+    except OSError:  # because one of them is not there, or cannot be seen
+        return False
 
 
 def _write(path: Path, looks: "Looks", gathered: "Gathered") -> None:

@@ -31,11 +31,13 @@ def show(cards: Iterable[Look]) -> None:
     out.print(f"\n{CLOSING}")
 
 
-def _say(out: "Console", text: str, style: str = "") -> None:
-    """Print text from outside as it stands: no markup, no control characters, wrapped to the terminal."""
+def _say(out: "Console", text: str, style: str = "", *, indent: int = 0) -> None:
+    """Print text from outside as it stands: no markup, no control characters, wrapped within its indent."""
+    from rich.padding import Padding
     from rich.text import Text
 
-    out.print(Text(printable(text), style=style, overflow="fold"))
+    words = Text(printable(text), style=style, overflow="fold")
+    out.print(Padding(words, (0, 0, 0, indent), expand=False))
 
 
 def _heading(out: "Console", card: Look) -> None:
@@ -109,15 +111,15 @@ def _diagnosis(out: "Console", diagnosis: Diagnosed) -> None:
     where = f" at {diagnosis.where}" if diagnosis.where else ""
     whose = "" if diagnosis.subject == "card" else f" ({diagnosis.subject})"
     style = "bold red" if diagnosis.subject == "card" else "bold magenta"
-    _say(out, f"  ✘ {diagnosis.code}{where}, {diagnosis.confidence}{whose}", style)
-    _say(out, f"    {diagnosis.evidence}")
-    _say(out, f"    → {diagnosis.action}")
+    _say(out, f"✘ {diagnosis.code}{where}, {diagnosis.confidence}{whose}", style, indent=2)
+    _say(out, diagnosis.evidence, indent=4)
+    _say(out, f"→ {diagnosis.action}", indent=4)
 
 
 def _finding(out: "Console", finding: Finding) -> None:
     """Against the card in its colour; what is no fault but must be disclosed (remapped rows, old errors) plainly."""
     look = LOOKS[finding.outcome]
     if finding.outcome in _AGAINST:
-        _say(out, f"  {look.symbol} {look.word}: {finding.reason}", look.colour)
+        _say(out, f"{look.symbol} {look.word}: {finding.reason}", look.colour, indent=2)
     elif finding.outcome is Outcome.PASS and finding.probe != "identity" and finding.measure != "model":
-        _say(out, f"  · {finding.reason}")
+        _say(out, f"· {finding.reason}", indent=2)
