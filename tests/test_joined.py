@@ -11,8 +11,8 @@ SLOT = "00000000:65:00.0"
 NONE = Absent(Absence.UNKNOWN, "not in this capture")
 
 
-def query(source: str, uuid: str = ONE, at: str = "", **identity: Reading[str]) -> Capture:
-    known = {"vbios": "92.00.36.00.02", "bus_id": SLOT, **identity}
+def query(source: str, uuid: str = ONE, at: str = "", **identity: Reading[str] | int) -> Capture:
+    known: dict[str, Reading[str] | int] = {"vbios": "92.00.36.00.02", "bus_id": SLOT, **identity}
     return Capture(
         source=source, taken_at=at or NONE, identity=Identity(uuid=uuid, **known), sample=Sample(at_s=0.0)
     )  # fmt: skip
@@ -71,9 +71,11 @@ def test_a_per_device_identifier_joins_where_the_uuid_is_masked() -> None:
 
 def test_a_contradiction_is_told_and_a_masked_serial_is_none() -> None:
     (card,) = join((query("a", serial="1320000000001"), query("b", serial="1320000000002")))
-    assert card.notes == ("The captures contradict each other: serial 1320000000001 in a, 1320000000002 in b.",)
+    assert card.contradictions == (
+        "The captures contradict each other: serial 1320000000001 in a, 1320000000002 in b.",
+    )
     (card,) = join((query("a", serial="1320000000001"), query("b", serial="0000000000000")))
-    assert card.notes == ()
+    assert card.contradictions == ()
 
 
 def test_captures_are_sorted_by_time_only_where_all_of_them_tell_it() -> None:
@@ -84,3 +86,8 @@ def test_captures_are_sorted_by_time_only_where_all_of_them_tell_it() -> None:
     assert ([one.source for one in card.captures], card.in_order) == (["late", "unknown"], False)
     (card,) = join((query("late", at=june), query("live", at="2026-06-24T10:26:34+00:00")))
     assert not card.in_order, "one time has a zone and the other has none"
+
+
+def test_memory_that_ecc_or_an_older_driver_takes_is_no_contradiction() -> None:
+    (card,) = join((query("a", memory_mib=24564), query("b", memory_mib=23028), query("c", memory_mib=81920)))
+    assert card.contradictions == ("The captures contradict each other: memory mib 24564 in a, 81920 in c.",)

@@ -109,3 +109,18 @@ def test_an_error_in_place_of_a_counter_is_found_and_of_a_sensor_is_not() -> Non
     (found,) = look(capture(counters=Counters(remap_pending=error))).diagnoses
     assert (found.code, found.where) == ("sensor.absurd", "remap pending")
     assert codes(look(capture(sample=Sample(at_s=0.0, power_w=error)))) == [], "laptops answer so"
+
+
+def test_captures_that_cannot_all_be_true_speak_against_the_card() -> None:
+    match = shelf.match(
+        name=str(CARD.name), device="20b2", subvendor=None, subdevice=None, memory_mib=None, cuda_cores=None
+    )
+    words = "The captures contradict each other: serial 1 in a, 2 in b."
+    card = judge_look(CARD, (capture(),), match, (), in_order=True, contradictions=(words,))
+    assert [(one.code, one.evidence) for one in card.diagnoses] == [("identity.mismatch", words)]
+    assert card.exit_code is ExitCode.NOT_CERTIFIED
+
+
+def test_a_note_of_one_file_names_it_and_one_of_all_stands_once() -> None:
+    card = look(capture("a.txt", notes=("Of a log.", "Of both.")), capture("b.txt", notes=("Of both.",)))
+    assert card.notes == ("a.txt: Of a log.", "Of both.")

@@ -23,7 +23,14 @@ class Looks(Struct, frozen=True, kw_only=True):
 def look_at(captures: Sequence[Capture], unreadable: tuple[str, ...], *, live: bool = False) -> Looks:
     """Join and judge. What could not be read decides the exit code: a file is bad input, a card that hangs is not."""
     cards = tuple(
-        judge_look(card.identity, card.captures, match(card.identity), card.notes, in_order=card.in_order)
+        judge_look(
+            card.identity,
+            card.captures,
+            match(card.identity),
+            card.notes,
+            in_order=card.in_order,
+            contradictions=card.contradictions,
+        )
         for card in joined.join(captures)
     )
     bad = (ExitCode.INCOMPLETE if live else ExitCode.USAGE) if unreadable else None

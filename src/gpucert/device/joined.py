@@ -26,13 +26,17 @@ class Joined(Struct, frozen=True, kw_only=True):
     in_order: bool
     """Whether the times of all full queries are known, so that what changed between them can be told."""
     notes: tuple[str, ...] = ()
-    """How they were joined, and where they contradict each other."""
+    """How they were joined."""
+    contradictions: tuple[str, ...] = ()
+    """Where they tell of one card what cannot be true of one."""
 
 
 _MASKED = re.compile(r"(?:GPU-|0x)?[0xX*?#-]*")
 _FORMS = ("%a %b %d %H:%M:%S %Y", "%Y-%m-%dT%H:%M:%S%z", "%Y/%m/%d %H:%M:%S.%f", "%Y/%m/%d %H:%M:%S")
 _CLAIMS = ("serial", "board_part_number", "pci_device", "pci_subdevice", "memory_mib")
 """What cannot change on one card. Names may: drivers spell them differently."""
+_MEMORY_MAY_DIFFER = 0.1
+"""Because ECC takes a sixteenth of GDDR memory, and drivers before 510 left out what they reserve."""
 
 
 class _Group(NamedTuple):
@@ -102,9 +106,15 @@ def _contradiction(one: Identity, other: Identity) -> str | None:
     for field in _CLAIMS:
         mine, theirs = getattr(one, field), getattr(other, field)
         known = not isinstance(mine, Absent) and not isinstance(theirs, Absent)
-        if known and mine != theirs and not (_MASKED.fullmatch(str(mine)) or _MASKED.fullmatch(str(theirs))):
+        if known and _differ(mine, theirs):
             return field
     return None
+
+
+def _differ(one: str | int, other: str | int) -> bool:
+    if isinstance(one, int) and isinstance(other, int):
+        return abs(one - other) > _MEMORY_MAY_DIFFER * max(one, other)
+    return one != other and not (_MASKED.fullmatch(str(one)) or _MASKED.fullmatch(str(other)))
 
 
 # --- one card of several captures
@@ -121,6 +131,7 @@ def _joined(group: _Group) -> Joined:
         captures=tuple(captures),
         in_order=ordered,
         notes=tuple(dict.fromkeys(_notes(ranked, group.by_place))),
+        contradictions=tuple(dict.fromkeys(_contradictions(ranked))),
     )
 
 
@@ -159,6 +170,12 @@ def _merged(identities: list[Identity]) -> Identity:
 def _notes(captures: list[Capture], by_place: list[Capture]) -> Iterator[str]:
     for capture in by_place:
         yield f"Only its bus id ties {capture.label} to this card; a station's slots may have held other cards."
+    uuid = captures[0].identity.uuid
+    if not isinstance(uuid, Absent) and not any(_ids(one.identity) for one in captures):
+        yield "The UUID is masked: nothing ties what was read to one card."
+
+
+def _contradictions(captures: list[Capture]) -> Iterator[str]:
     for capture in captures[1:]:
         field = _contradiction(captures[0].identity, capture.identity)
         if field is not None:
@@ -166,6 +183,3 @@ def _notes(captures: list[Capture], by_place: list[Capture]) -> Iterator[str]:
             what = field.replace("_", " ")
             names = captures[0].label, capture.label
             yield f"The captures contradict each other: {what} {mine} in {names[0]}, {theirs} in {names[1]}."
-    uuid = captures[0].identity.uuid
-    if not isinstance(uuid, Absent) and not any(_ids(one.identity) for one in captures):
-        yield "The UUID is masked: nothing ties what was read to one card."

@@ -54,15 +54,23 @@ class Look(Struct, frozen=True, kw_only=True):
 
 
 def judge_look(
-    identity: Identity, captures: tuple[Capture, ...], match: Match, notes: tuple[str, ...], *, in_order: bool
+    identity: Identity,
+    captures: tuple[Capture, ...],
+    match: Match,
+    notes: tuple[str, ...],
+    *,
+    in_order: bool,
+    contradictions: tuple[str, ...] = (),
 ) -> Look:
     """Judge one card by its captures. What any of them shows counts; where not all do, the evidence names the file.
 
-    `in_order` says that the captures are sorted by time, so that a counter that fell between two of them is one.
+    `in_order` says that the captures are sorted by time, so that a counter that fell between two of them is one;
+    `contradictions` are sentences on what the captures claim of one card and cannot all be true.
     """
     told = [(capture, _judge_one(identity, capture, match)) for capture in captures]
     findings = tuple(dict.fromkeys(one for _, (found, _) in told for one in found))
-    diagnoses = (*_each_once(told), *(_fallen(captures) if in_order else ()))
+    apart = (diagnosed("identity.mismatch", words, "likely", "between captures") for words in contradictions)
+    diagnoses = (*_each_once(told), *apart, *(_fallen(captures) if in_order else ()))
     found = _speaks_against(findings, diagnoses)
     return Look(
         card=identity.card_id,
@@ -74,11 +82,19 @@ def judge_look(
         outcome=VerdictOutcome.NOT_CERTIFIED if found else VerdictOutcome.REPORTED,
         findings=findings,
         diagnoses=diagnoses,
-        notes=tuple(dict.fromkeys((*notes, *(note for capture in captures for note in capture.notes)))),
+        notes=tuple(dict.fromkeys((*notes, *_notes(captures)))),
         exit_code=ExitCode.NOT_CERTIFIED if found else ExitCode.RESTRICTED,
         identity=identity,
         captures=captures,
     )
+
+
+def _notes(captures: tuple[Capture, ...]) -> Iterator[str]:
+    """The notes of the captures; one that is not of all of them with the name of its file."""
+    for capture in captures:
+        for note in capture.notes:
+            shared = all(note in one.notes for one in captures)
+            yield note if shared else f"{capture.label}: {note}"
 
 
 _Judged = tuple[tuple[Finding, ...], tuple[Diagnosed, ...]]
