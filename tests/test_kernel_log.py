@@ -406,6 +406,12 @@ def test_pcie_errors_are_counted_once_though_the_port_relays_them() -> None:
     assert [one.times for one in card.bus_errors] == [1]
 
 
+def test_one_xid_that_is_spelled_in_many_ways_is_one_and_takes_no_room() -> None:
+    lines = [f"NVRM: Xid (PCI:0000:3b:00 GPU-I:{n % 10_000} GPU-CI:{n // 10_000}): 79, x" for n in range(45_000)]
+    (card,) = read(lines).cards
+    assert counted(card) == [(79, "", 45_000)]
+
+
 def test_a_log_of_more_cards_than_there_can_be_is_not_kept() -> None:
     lines = [f"NVRM: Xid (PCI:{n:04x}:01:00): 13, x" for n in range(MAX_CARDS + 1)]
     assert not read(lines[:-1]).overflow
