@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gpucert.capture import LoggedBusErrors
 from gpucert.certificate import proofs, readings
-from gpucert.record import Counters, Identity, Sample
+from gpucert.record import Counters, EventReason, Identity, Sample
 from tests import inspections
 
 CAPTURES = Path(__file__).parent / "captures"
@@ -28,7 +29,7 @@ def test_one_card_of_two_captures() -> None:
         "A row remap is pending (in card.txt)",
         "1 of 12 NVLinks are inactive",
         "7 uncorrectable errors in the card's life: disclosed",
-        "Zero proves no clean past: one public command clears this count.",
+        "Zero proves no clean past: one public command clears these counts.",
         "Only a run loads the card: gpucert certify",
         "card.txt Mon Mar 3 09:30:00 2025 later.txt Mon Mar 10 09:30:00 2025",
         "ab" * 32,
@@ -64,6 +65,25 @@ def test_what_was_not_read_proves_nothing() -> None:
     full = proofs.shown([inspections.a100()])
     assert any("one public command" in one.leaves_open for one in full)
     assert all(one.proves == proofs.NOTHING for one in full if not one.read)
+
+
+def test_a_count_of_sram_errors_is_no_answer_to_nvidia_s_criterion() -> None:
+    counted = inspections.a100(counters=Counters(sram_uncorrected_aggregate=0), log=())
+    told = {one.topic: one.proves for one in proofs.shown([counted])}
+    assert told["Uncorrectable errors of its life"] == "At least so many happened."
+    assert any("criterion" in topic and proves == proofs.NOTHING for topic, proves in told.items())
+
+
+def test_a_bus_error_in_a_log_is_an_error_that_the_driver_logged() -> None:
+    error = LoggedBusErrors(severity="fatal", times=1, first="PCIe Bus Error")
+    (logged,) = [one for one in proofs.shown([inspections.a100(log=(), bus_errors=(error,))]) if "logged" in one.topic]
+    assert logged.proves != proofs.NOTHING
+
+
+def test_a_card_whose_station_alone_is_spoken_against_is_told_so() -> None:
+    brake = Sample(at_s=0.0, event_reasons=int(EventReason.HW_POWER_BRAKE))
+    card = inspections.looked(inspections.a100(counters=Counters(), nvlinks=(), log=(), sample=brake))
+    assert "1 diagnosis is about the station that held it." in text_of(inspections.page(card))
 
 
 def test_every_name_that_a_proof_rests_on_is_a_reading() -> None:

@@ -121,7 +121,8 @@ def _sentence(look: Look) -> str:
     against = sum(one.subject == "card" for one in look.diagnoses)
     station = sum(one.subject == "station" for one in look.diagnoses)
     card = f"{against} {'diagnosis speaks' if against == 1 else 'diagnoses speak'} against the card" if against else ""
-    host = f"{station} {'is' if station == 1 else 'are'} about the station that held it" if station else ""
+    noun = "" if card else ("diagnosis " if station == 1 else "diagnoses ")
+    host = f"{station} {noun}{'is' if station == 1 else 'are'} about the station that held it" if station else ""
     said = ", ".join(part for part in (card, host) if part)
     return f"{said[:1].upper()}{said[1:]}." if said else "A reading failed its rule; see below."
 

@@ -37,9 +37,9 @@ _PROOFS = (
     ),
     Proof(
         "Uncorrectable errors of its life",
-        ("uncorrected errors ever",),
+        ("uncorrected errors ever", "SRAM errors ever"),
         "At least so many happened.",
-        "Zero proves no clean past: one public command clears this count.",
+        "Zero proves no clean past: one public command clears these counts.",
     ),
     Proof(
         "Errors since the driver was loaded",
@@ -66,9 +66,9 @@ _PROOFS = (
         "That nobody wrote it anew.",
     ),
     Proof(
-        "On-chip memory",
-        ("SRAM threshold", "SRAM errors ever"),
-        "Whether NVIDIA's criterion for return is met.",
+        "NVIDIA's criterion for on-chip memory",
+        ("SRAM threshold",),
+        "Whether errors of SRAM alone are enough for a return.",
         "Errors that no ECC sees.",
     ),
     Proof(
@@ -87,8 +87,8 @@ _PROOFS = (
 _LOG = "Errors that the driver logged"
 _LOGGED = Shown(
     _LOG,
-    "see below",
-    "The errors listed, in the time that the log covers.",
+    "named on this page",
+    "The errors named, in the time that the log covers.",
     "Silence: logs are rotated and can be cut, and an error without a driver to see it leaves no line.",
 )
 _NOT_LOGGED = Shown(_LOG, "", NOTHING, "Everything: no log here names an error of this card.")
@@ -106,7 +106,7 @@ def shown(captures: Iterable[Capture]) -> tuple[Shown, ...]:
     logged = False
     for capture in captures:
         known |= {item.name: str(item.text) for item in readings.items(capture) if item.known}
-        logged = logged or bool(capture.log)
+        logged = logged or bool(capture.log or capture.bus_errors or capture.not_initialised)
     read = [(proof, ", ".join(known[name] for name in proof.names if name in known)) for proof in _PROOFS]
     topics = (Shown(proof.topic, text, proof.proves, proof.leaves_open) for proof, text in read if text)
     return (*topics, _LOGGED if logged else _NOT_LOGGED, *_unread([proof for proof, text in read if not text]), _NEVER)

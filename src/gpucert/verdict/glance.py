@@ -99,8 +99,12 @@ def _denied(capture: Capture, model: Model) -> Iterator[str]:
 
 
 def _missing(capture: Capture, value: object) -> bool:
-    """Whether a full query does not answer: of a model that no older driver knows, silence is no excuse."""
-    return _not_supported(value) or (value == NOT_STATED and isinstance(capture.identity.vbios, str))
+    """Whether a full query does not answer: of a model that no older driver knows, silence is no excuse.
+
+    A line that its driver would have stated is told as left out, and not again.
+    """
+    silent = value == NOT_STATED and isinstance(capture.identity.vbios, str) and not capture.left_out
+    return silent or _not_supported(value)
 
 
 def _not_supported(value: object) -> bool:
