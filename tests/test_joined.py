@@ -1,6 +1,7 @@
 """Which captures are of one card: an id joins, a place joins only what contradicts nothing, and says so."""
 
 from gpucert.capture import Capture
+from gpucert.device import smi
 from gpucert.device.joined import join
 from gpucert.reading import Absence, Absent, Reading
 from gpucert.record import Identity, Sample
@@ -91,3 +92,11 @@ def test_captures_are_sorted_by_time_only_where_all_of_them_tell_it() -> None:
 def test_memory_that_ecc_or_an_older_driver_takes_is_no_contradiction() -> None:
     (card,) = join((query("a", memory_mib=24564), query("b", memory_mib=23028), query("c", memory_mib=81920)))
     assert card.contradictions == ("The captures contradict each other: memory mib 24564 in a, 81920 in c.",)
+
+
+def test_a_listing_beside_a_full_query_asks_for_none() -> None:
+    uuids = f"GPU 0: NVIDIA A100-SXM4-80GB (UUID: {ONE})\n\t Link 0: 25 GB/s\n"
+    (alone,) = smi.read(uuids, "nvlink.txt")
+    assert alone.notes[0].endswith("`nvidia-smi -q` gives them.")
+    (card,) = join((query("card.txt"), alone))
+    assert [one.notes for one in card.captures] == [(), ()]

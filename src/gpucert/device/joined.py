@@ -13,6 +13,7 @@ from typing import NamedTuple
 from msgspec import Struct, structs
 
 from gpucert.capture import Capture
+from gpucert.device.mention import ADVICE
 from gpucert.reading import Absent, Reading
 from gpucert.record import Identity
 
@@ -128,11 +129,15 @@ def _joined(group: _Group) -> Joined:
     ranked = sorted(captures, key=lambda one: not _is_query(one))
     return Joined(
         identity=_merged([one.identity for one in ranked]),
-        captures=tuple(captures),
+        captures=tuple(_without_advice(one) if queries else one for one in captures),
         in_order=ordered,
         notes=tuple(dict.fromkeys(_notes(ranked, group.by_place))),
         contradictions=tuple(dict.fromkeys(_contradictions(ranked))),
     )
+
+
+def _without_advice(capture: Capture) -> Capture:
+    return structs.replace(capture, notes=tuple(note for note in capture.notes if not note.endswith(ADVICE)))
 
 
 class _Stamp(NamedTuple):

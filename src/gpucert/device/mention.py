@@ -8,6 +8,9 @@ from gpucert.capture import NOT_STATED, Capture
 from gpucert.reading import NOT_ASKED, Absent
 from gpucert.record import Counters, Identity, Sample, Settings
 
+ADVICE = "`nvidia-smi -q` gives them."
+"""Ends the note of a capture that has no counters; where a full query is beside it, the note has nothing to say."""
+
 S = TypeVar("S", Identity, Settings, Counters, Sample)
 
 

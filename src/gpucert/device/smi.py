@@ -15,7 +15,7 @@ import msgspec
 from gpucert.capture import NOT_STATED, Capture
 from gpucert.device import kernel_log, smi_card, smi_foreign, smi_log, smi_nvlink, smi_table, smi_whole, text_file
 from gpucert.device.kernel_log import KernelLog
-from gpucert.device.mention import filled, mention
+from gpucert.device.mention import ADVICE, filled, mention
 from gpucert.device.smi_document import Card, Document, UnreadableCaptureError
 from gpucert.device.smi_sieve import Sieve, Sifted
 from gpucert.device.smi_words import count, quote
@@ -145,7 +145,7 @@ def _lost(where: str, words: str, source: str) -> Capture:
 
 def _glimpse(where: str, source: str) -> Capture:
     """A card that the file only names in a warning."""
-    note = "Only a warning names this card: no counters were read. `nvidia-smi -q` gives them."
+    note = f"Only a warning names this card: no counters were read. {ADVICE}"
     return mention(Identity(bus_id=where), NOT_STATED, source, note)
 
 

@@ -7,6 +7,7 @@ from msgspec import structs
 
 from gpucert.capture import NOT_STATED, Capture, NvLink
 from gpucert.device import bounds
+from gpucert.device.mention import ADVICE
 from gpucert.device.smi_words import count, quantity, total
 from gpucert.reading import NOT_ASKED, Absence, Absent, Reading
 from gpucert.record import Counters, Identity, Sample
@@ -17,7 +18,7 @@ _ERRORS = re.compile(r"^[A-Za-z][A-Za-z ]{0,40} Errors:\s*(?P<value>\S{1,30})$")
 _ALL_DOWN = re.compile(r"Unable to retrieve NVLink information as all links are inActive", re.IGNORECASE)
 _NO_LINKS = re.compile(r"Device does not have or support NVLink", re.IGNORECASE)
 _INACTIVE = "<inactive>"
-NOTE = "Only the NVLink status shows this card: no other counters were read. `nvidia-smi -q` gives them."
+NOTE = f"Only the NVLink status shows this card: no other counters were read. {ADVICE}"
 
 
 class _Card(NamedTuple):

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from gpucert.capture import NOT_STATED, Capture
 from gpucert.device import bounds, bus_id
+from gpucert.device.mention import ADVICE
 from gpucert.device.smi_words import absence, count, flag, quantity, quote, unclear
 from gpucert.reading import Absence, Absent, Reading
 from gpucert.record import Counters, Identity, Sample, Settings
@@ -25,7 +26,7 @@ _SECOND = re.compile(
     r"\|\s*[^|]{0,40}\|\s*$"
 )
 _THIRD = re.compile(r"^\|\s*\|\s*\|\s*(?P<mig>Enabled\*?|Disabled\*?|N/A)\s*\|\s*$")
-NOTE = "Only the summary table of nvidia-smi shows this card, without its counters. `nvidia-smi -q` gives them."
+NOTE = f"Only the summary table of nvidia-smi shows this card, without its counters. {ADVICE}"
 
 
 class _Row(NamedTuple):
