@@ -72,6 +72,19 @@ def test_an_answer_that_is_none_of_nvidia_smi_s_is_no_answer(said: str, told: st
     assert a10(TEXT.replace("Pending                           : Yes", f"Pending : {said}", 1)).left_out == (told,)
 
 
+@pytest.mark.parametrize("four", ["\uff14", "\u0664", "\U0001d7d2", "4 k", "4.0", "four"])
+def test_a_number_that_nvidia_smi_would_not_write_is_no_number(four: str) -> None:
+    text = re.sub(r"(Uncorrectable Error +: )4\n", lambda line: f"{line[1]}{four}\n", TEXT, count=1)
+    assert text != TEXT
+    assert a10(text).left_out == (f'remapped rows (the file says "{four}")',)
+
+
+def test_a_line_that_stands_twice_with_two_answers_is_told() -> None:
+    line = "        Pending                           : Yes\n"
+    twice = TEXT.replace(line, line + line.replace("Yes", "No"), 1)
+    assert a10(twice).left_out == ('remapping pending (the file says both "Yes" and "No")',)
+
+
 @pytest.mark.parametrize("said", ["N/A", "[N/A]", "[Unknown Error]", "[GPU is lost]", "[Insufficient Permissions]"])
 def test_an_error_of_the_driver_is_an_answer(said: str) -> None:
     assert a10(TEXT.replace("Pending                           : Yes", f"Pending : {said}", 1)).left_out == ()

@@ -33,7 +33,8 @@ _ABSENCES = {
 
 _YES = {"enabled", "yes", "active", "on"}
 _NO = {"disabled", "no", "not active", "off"}
-_NUMBER = re.compile(r"(-?\d{1,30}(?:\.\d{1,10})?)\s*(\S*)")
+_NUMBER = re.compile(r"(-?\d{1,30}(?:\.\d{1,10})?)\s*(\S*)", re.ASCII)
+"""Of ASCII alone, because nvidia-smi prints no other digits."""
 
 
 class Answers(NamedTuple):
