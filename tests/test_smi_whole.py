@@ -66,6 +66,7 @@ def test_lines_that_belong_to_the_newer_sram_counters_are_missed_beside_them_alo
         ("Y\u0435s", 'remapping pending (the file says "Y\u0435s")'),  # a Cyrillic letter
         ("maybe", 'remapping pending (the file says "maybe")'),
         ("", "remapping pending"),
+        ("Not Found", "remapping pending (Not Found)"),
     ],
 )
 def test_an_answer_that_is_none_of_nvidia_smi_s_is_no_answer(said: str, told: str) -> None:

@@ -274,7 +274,7 @@ _TABLE = (
     ),
     Kind(
         "identity.capture",
-        "The capture leaves out or denies what nvidia-smi states of every such card: it was edited, or lines are lost.",
+        "What every such card states is missing: the capture was edited, or lines of it are lost.",
         "Readings that every full query of its driver states, and parts that its model has, against the capture.",
         "Ask for it again, whole, and watch it being made: `nvidia-smi -q > FILE`. What is left out may be the fault.",
     ),

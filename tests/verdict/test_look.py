@@ -89,12 +89,13 @@ DENIED = Counters(remap_pending=NOT_SUPPORTED)
 
 def test_a_card_that_denies_a_part_of_its_model_is_asked_about() -> None:
     (found,) = look(capture(counters=DENIED)).diagnoses
-    assert found.evidence == "This query denies parts that every NVIDIA A100-SXM4-80GB has: row remapper."
+    assert found.evidence == "It does not answer for parts that every NVIDIA A100-SXM4-80GB has: row remapper."
     (silent,) = look(capture(counters=Counters(remap_pending=NOT_STATED))).diagnoses
     assert silent.evidence == found.evidence, "no driver of this model leaves it out"
     told = capture(counters=Counters(remap_pending=NOT_STATED), left_out=("remapping pending",))
     assert [one.where for one in look(told).diagnoses] == ["left out"]
     assert codes(look(capture(settings=Settings(ecc=NOT_SUPPORTED)))) == ["identity.capture"]
+    assert codes(look(capture(counters=Counters(remap_failure=Absent(Absence.NO_PERMISSION))))) == ["identity.capture"]
     errors = Counters(ecc_uncorrected_aggregate=NOT_SUPPORTED)
     assert codes(look(capture(settings=Settings(ecc=True), counters=errors))) == ["identity.capture"]
 

@@ -7,7 +7,7 @@ nvidia-smi says N/A. It leaves no line out.
 from collections.abc import Iterator
 
 from gpucert.capture import NOT_STATED, Capture
-from gpucert.device.smi_words import Answers, absence
+from gpucert.device.smi_words import Answers
 from gpucert.reading import Absence, Absent, Reading
 
 NEWEST = 610
@@ -56,6 +56,8 @@ _WITH_FORMAT = (
     (590, "memory_unrepairable", "whether memory can be repaired"),
 )
 """What is stated of cards that count parity errors of SRAM apart."""
+_ERRORS = {"unknown error", "err!"}
+"""What nvidia-smi prints in place of a reading that the driver could not give."""
 
 
 def left_out(capture: Capture, head: Answers, answers: Answers) -> tuple[str, ...]:
@@ -94,6 +96,6 @@ def _silence(value: object) -> str | None:
     if not isinstance(value, Absent) or value.absent is not Absence.UNKNOWN:
         return None
     said = value.detail.rpartition(": ")[2]
-    if said and absence(said) is not None:
+    if said.strip("[]").lower() in _ERRORS:
         return None
     return "" if said in {"", NOT_STATED.detail} else f" ({said})"

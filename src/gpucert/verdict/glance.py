@@ -78,37 +78,34 @@ def _whole(capture: Capture, match: Match) -> Iterator[_Seen]:
         return
     denied = tuple(_denied(capture, match.model))
     if denied:
-        words = f"This query denies parts that every {match.model.key} has: {', '.join(denied)}."
+        words = f"It does not answer for parts that every {match.model.key} has: {', '.join(denied)}."
         yield _Seen("identity.capture", "denied", words, "likely", "denied")
 
 
 def _denied(capture: Capture, model: Model) -> Iterator[str]:
-    """Parts of the model that the card says it has not. MIG, a virtual GPU and switched-off ECC do hide them."""
-    settings, counters = capture.settings, capture.counters
-    if settings.virtualization == "vgpu" or settings.mig is True:
+    """Parts of the model that the card does not answer for. MIG, a virtual GPU and switched-off ECC do hide them."""
+    settings, counters, memory = capture.settings, capture.counters, model.memory
+    if settings.virtualization == "vgpu" or settings.mig is True or isinstance(capture.identity.vbios, Absent):
         return
-    memory = model.memory
-    if memory.ecc_as_shipped and _not_supported(settings.ecc):
+    if memory.ecc_as_shipped and _is_denied(settings.ecc):
         yield "ECC"
-    if memory.ecc_as_shipped and settings.ecc is True and _not_supported(counters.ecc_uncorrected_aggregate):
+    if memory.ecc_as_shipped and settings.ecc is True and _is_denied(counters.ecc_uncorrected_aggregate):
         yield "error counters"
-    if memory.remap_banks and settings.ecc is not False and _missing(capture, counters.remap_pending):
-        yield "row remapper"
-    if memory.page_retirement and settings.ecc is True and _not_supported(counters.retired_pending):
+    if memory.page_retirement and settings.ecc is True and _is_denied(counters.retired_pending):
         yield "page retirement"
+    if memory.remap_banks and settings.ecc is not False:
+        flags = (counters.remap_pending, counters.remap_failure, counters.remapped_uncorrectable)
+        # a line that its driver would have stated is told as left out, and not again
+        if any(_is_denied(one) or (one == NOT_STATED and not capture.left_out) for one in flags):
+            yield "row remapper"
 
 
-def _missing(capture: Capture, value: object) -> bool:
-    """Whether a full query does not answer: of a model that no older driver knows, silence is no excuse.
-
-    A line that its driver would have stated is told as left out, and not again.
-    """
-    silent = value == NOT_STATED and isinstance(capture.identity.vbios, str) and not capture.left_out
-    return silent or _not_supported(value)
+_DENIALS = {Absence.NOT_SUPPORTED, Absence.NO_PERMISSION, Absence.DRIVER_TOO_OLD}
+"""Because these counters need no permission, and every driver of a model with such a part knows it."""
 
 
-def _not_supported(value: object) -> bool:
-    return isinstance(value, Absent) and value.absent is Absence.NOT_SUPPORTED
+def _is_denied(value: object) -> bool:
+    return isinstance(value, Absent) and value.absent in _DENIALS
 
 
 def _presence(capture: Capture) -> Iterator[_Seen]:
