@@ -26,7 +26,7 @@ def test_one_card_of_two_captures() -> None:
     for words in (
         "NVIDIA A100-SXM4-80GB: something found",
         "3 diagnoses speak against the card",
-        "A row remap is pending (in card.txt)",
+        "A row remap is pending: after the next reset other rows are in use (in card.txt).",
         "1 of 12 NVLinks are inactive",
         "7 uncorrectable errors in the card's life: disclosed",
         "Zero proves no clean past: one public command clears these counts.",

@@ -168,6 +168,16 @@ def test_wrapped_lines_of_a_diagnosis_keep_its_indent() -> None:
     assert lines[at + 1].startswith("    ")
 
 
+def test_what_a_diagnosis_tells_is_told_once(tmp_path: Path) -> None:
+    again = tmp_path / "clean.txt"
+    text = (HERE / "a10-and-h100.txt").read_text(encoding="utf-8")
+    again.write_text(text.replace("Pending                           : Yes", "Pending : No"), encoding="utf-8")
+    for files in ((HERE / "a10-and-h100.txt",), (HERE / "a10-and-h100.txt", again)):
+        shown = inspect(*files, env={"COLUMNS": "200"}).stdout
+        assert shown.count("A row remap is pending") == 1
+        assert "FAIL" not in shown
+
+
 def test_standard_input_is_a_file_too() -> None:
     result = inspect("--json", "-", input=(HERE / "a100-mig.xml").read_bytes())
     (card,) = json.loads(result.stdout)["cards"]

@@ -127,3 +127,11 @@ def test_captures_that_cannot_all_be_true_speak_against_the_card() -> None:
 def test_a_note_of_one_file_names_it_and_one_of_all_stands_once() -> None:
     card = look(capture("a.txt", notes=("Of a log.", "Of both.")), capture("b.txt", notes=("Of both.",)))
     assert card.notes == ("a.txt: Of a log.", "Of both.")
+
+
+def test_two_reasons_for_one_diagnosis_are_both_told() -> None:
+    worn = Counters(retired_pending=True, retired_sbe=0, retired_dbe=63)
+    for captures in ((capture(counters=worn),), (capture("a", counters=worn), capture("b", counters=worn))):
+        told = look(*captures).diagnoses
+        assert [one.code for one in told] == ["memory.retired_pages"] * 2
+        assert not any("(in " in one.evidence for one in told)

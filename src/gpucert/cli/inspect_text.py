@@ -98,9 +98,11 @@ def _pairs(before: Capture, after: Capture) -> Iterable[tuple[readings.Item, rea
 def _against(out: "Console", card: Look) -> None:
     for diagnosis in card.diagnoses:
         _diagnosis(out, diagnosis)
-    told = {diagnosis.evidence for diagnosis in card.diagnoses}
+    told = tuple(diagnosis.evidence for diagnosis in card.diagnoses)
     for finding in card.findings:
-        if finding.reason not in told:
+        if not any(
+            one.startswith(finding.reason.rstrip(".")) for one in told
+        ):  # a diagnosis may name its file after it
             _finding(out, finding)
     if card.found:
         return

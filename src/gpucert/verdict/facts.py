@@ -130,28 +130,27 @@ def judge_inspection(record: Record) -> Iterator[Finding]:
 def _settings(settings: Settings, match: Match) -> Iterator[_Item]:
     ships_with_ecc = match.model is not None and match.model.memory.ecc_as_shipped
     if settings.ecc is False and ships_with_ecc:
-        yield _about_station(
-            _finding("ecc", Outcome.FAIL, "off", "on, as shipped", "ECC is off on a model that ships with it on.", _OWN)
-        )
-        yield diagnosed("config.ecc", "ECC mode is off; the model ships with it on")
+        reason = "ECC is off on a model that ships with it on."
+        yield _about_station(_finding("ecc", Outcome.FAIL, "off", "on, as shipped", reason, _OWN))
+        yield diagnosed("config.ecc", reason)
     for mode, now, then in (
         ("ECC", settings.ecc, settings.ecc_pending),
         ("MIG", settings.mig, settings.mig_pending),
     ):
         if isinstance(now, bool) and isinstance(then, bool) and now != then:
-            reason = f"A change of {mode} mode waits for a restart."
+            reason = f"{mode} is {_on(now)} now and {_on(then)} after a restart."
             yield _about_station(
                 _finding(f"{mode.lower()}_pending", Outcome.FAIL, then, f"as now ({now})", reason, _OWN)
             )
-            yield diagnosed("config.pending", f"{mode} is {_on(now)} now and {_on(then)} after a restart")
+            yield diagnosed("config.pending", reason)
     if settings.mig is True:
-        reason = "MIG splits the card and hides its counters."
+        reason = "MIG mode is on: it splits the card and hides its counters."
         yield _about_station(_finding("mig", Outcome.FAIL, "on", "off", reason, _OWN))
-        yield diagnosed("config.mig", "MIG mode is on")
+        yield diagnosed("config.mig", reason)
     if settings.virtualization == "vgpu":
         reason = "A virtual GPU is a share of a card: what it answers is not what the card is."
         yield _about_station(_finding("virtualization", Outcome.FAIL, "vgpu", "the whole card", reason, _NVML))
-        yield diagnosed("config.vgpu", "the driver runs in vGPU mode")
+        yield diagnosed("config.vgpu", reason)
     yield from _power_limit(settings)
 
 
@@ -168,7 +167,7 @@ def _power_limit(settings: Settings) -> Iterator[_Item]:
         reason = f"{lowered}, so that nobody knows how it does at full power."
         found = _finding("power_limit", Outcome.FAIL, enforced, f"≥ {default:.0f} W", reason, _NVML)
         yield _about_station(structs.replace(found, unit="W"))
-        yield diagnosed("power.limit", f"enforced {enforced:.0f} W, default {default:.0f} W")
+        yield diagnosed("power.limit", reason)
 
 
 # Counters of the card's life
@@ -186,16 +185,17 @@ def _counters(counters: Counters, match: Match) -> Iterator[_Item]:
 def _remapping(counters: Counters, match: Match) -> Iterator[_Item]:
     count, pending, failed = counters.remapped_uncorrectable, counters.remap_pending, counters.remap_failure
     if failed is True:
-        yield _finding("remap_failure", Outcome.FAIL, "yes", "no", "A memory row could not be remapped.", _NVIDIA_REMAP)
-        yield diagnosed("memory.row_remap", "the row-remapping failure flag is set")
+        reason = "A memory row could not be remapped: the failure flag is set."
+        yield _finding("remap_failure", Outcome.FAIL, "yes", "no", reason, _NVIDIA_REMAP)
+        yield diagnosed("memory.row_remap", reason)
     elif isinstance(count, int) and count >= REMAPS_AT_MOST:
         reason = f"{count} rows are remapped after uncorrectable errors."
         yield _finding("remapped_uncorrectable", Outcome.FAIL, count, f"< {REMAPS_AT_MOST}", reason, _NVIDIA_REMAP)
         yield diagnosed("memory.row_remap", reason)
     elif pending is True:
-        reason = "A row remap waits for a reset: what was tested is not what will be used."
+        reason = "A row remap is pending: after the next reset other rows are in use."
         yield _about_station(_finding("remap_pending", Outcome.FAIL, "yes", "no", reason, _NVIDIA_REMAP))
-        yield diagnosed("memory.row_remap", "a row remap is pending")
+        yield diagnosed("memory.row_remap", reason)
     elif isinstance(count, int) and count > 0:
         reason = f"{count} rows are remapped after uncorrectable errors: disclosed."
         yield _finding("remapped_uncorrectable", Outcome.PASS, count, f"< {REMAPS_AT_MOST}", reason, _NVIDIA_REMAP)
@@ -216,15 +216,15 @@ def _remapping(counters: Counters, match: Match) -> Iterator[_Item]:
 def _retirement(counters: Counters) -> Iterator[_Item]:
     sbe, dbe = counters.retired_sbe, counters.retired_dbe
     if counters.retired_pending is True:
-        reason = "A page retirement waits for a driver reload."
+        reason = "A page retirement is pending: it waits for a driver reload."
         yield _about_station(_finding("retired_pending", Outcome.FAIL, "yes", "no", reason, _DCGM))
-        yield diagnosed("memory.retired_pages", "a page retirement is pending")
+        yield diagnosed("memory.retired_pages", reason)
     if isinstance(sbe, Absent) or isinstance(dbe, Absent):
         return
     if sbe + dbe >= RETIRED_AT_MOST:
-        reason = f"{sbe + dbe} memory pages are retired."
+        reason = f"{sbe + dbe} memory pages are retired: {sbe} after single-bit and {dbe} after double-bit errors."
         yield _finding("retired_pages", Outcome.FAIL, sbe + dbe, f"< {RETIRED_AT_MOST}", reason, _DCGM)
-        yield diagnosed("memory.retired_pages", f"{sbe} pages after single-bit and {dbe} after double-bit errors")
+        yield diagnosed("memory.retired_pages", reason)
     elif isinstance(lately := counters.retired_dbe_7d, int) and dbe > RETIRING_FROM and lately > RETIRING_A_WEEK:
         reason = f"{lately} of {dbe} pages were retired for double-bit errors within seven days."
         limit = f"≤ {RETIRING_A_WEEK} a week above {RETIRING_FROM}"
@@ -237,8 +237,9 @@ def _retirement(counters: Counters) -> Iterator[_Item]:
 
 def _sram(counters: Counters) -> Iterator[_Item]:
     if counters.sram_threshold_exceeded is True:
-        yield _finding("sram_threshold", Outcome.FAIL, "yes", "no", "SRAM errors passed the threshold.", _NVIDIA_SRAM)
-        yield diagnosed("memory.sram", "the SRAM threshold flag is set")
+        reason = "SRAM errors passed the threshold: its flag is set."
+        yield _finding("sram_threshold", Outcome.FAIL, "yes", "no", reason, _NVIDIA_SRAM)
+        yield diagnosed("memory.sram", reason)
     if counters.memory_unrepairable is True:
         reason = "The card says that its memory cannot be repaired any more."
         yield _finding("memory_unrepairable", Outcome.FAIL, "yes", "no", reason, _NVML)

@@ -1,5 +1,6 @@
 """A look: one card judged by what its captures state, without any load. It finds faults; it can certify nothing."""
 
+from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
 
@@ -109,10 +110,13 @@ def _judge_one(identity: Identity, capture: Capture, match: Match) -> _Judged:
 
 def _each_once(told: list[tuple[Capture, _Judged]]) -> Iterator[Diagnosed]:
     """Every diagnosis once, as its first capture gave it; where others do not show it, with the name of that one."""
-    seen: dict[tuple[str, str], list[tuple[Capture, Diagnosed]]] = {}
+    seen: dict[tuple[str, str, int], list[tuple[Capture, Diagnosed]]] = {}
     for capture, (_, diagnoses) in told:
+        alike = Counter[tuple[str, str]]()  # because one capture may have two reasons for one diagnosis
         for one in diagnoses:
-            seen.setdefault((one.code, one.where), []).append((capture, one))
+            what = one.code, one.where
+            alike[what] += 1
+            seen.setdefault((*what, alike[what]), []).append((capture, one))
     for shown in seen.values():
         capture, first = shown[0]
         if len({id(one) for one, _ in shown}) == len(told):
