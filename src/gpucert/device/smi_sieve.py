@@ -85,15 +85,15 @@ class Sieve:
         if self._beginning_length < BEGINNING:
             self._beginning.append(block[: BEGINNING - self._beginning_length])
             self._beginning_length += len(block) + 1
-        marks = [mark for mark in _MARKS if mark in block]
-        if not marks and self._document is None and self._listing is None:
-            return
+        marks: list[str] | None = None
         add = self._book.add
-        for line in block.split("\n"):
+        for line in block.split("\n") if self._may_hold_something(block) else ():
             idle = self._document is None and self._listing is None
             if idle and "NVRM" in line:
                 add(line)
                 continue
+            if marks is None:  # because a log of the driver's lines alone can do without
+                marks = [mark for mark in _MARKS if mark in block]
             marked = False
             for mark in marks:  # because any() costs as much again
                 if mark in line:
@@ -106,6 +106,10 @@ class Sieve:
                 continue
             for part in _ROOTS.split(line) if line.count("<nvidia_smi_log") > 1 else (line,):
                 yield from self._take(part, marked)
+
+    def _may_hold_something(self, block: str) -> bool:
+        idle = self._document is None and self._listing is None
+        return not idle or any(mark in block for mark in _MARKS)
 
     def close(self) -> Iterator[Document]:
         """The document that the end of the file ends. Raises UnreadableCaptureError."""
