@@ -268,7 +268,7 @@ _TABLE = (
     ),
     Kind(
         "identity.history",
-        "What the card counts over its life went down: it was cleared, or the captures are not of one card.",
+        "What the card counts over its life went down: it was cleared or edited, or the captures are not of one card.",
         "A counter of the InfoROM that is lower in a later capture than in an earlier one.",
         "Do not rely on its counters: ask who cleared them and why, and keep both files.",
     ),

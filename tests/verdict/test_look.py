@@ -55,6 +55,13 @@ def test_a_count_of_a_life_that_falls_was_cleared() -> None:
     assert "identity.history" not in codes(look(before, after, in_order=False)), "nobody knows which came first"
 
 
+def test_two_captures_of_one_second_cannot_count_differently() -> None:
+    one = capture("a.txt", taken_at="Mon Mar  3 09:30:00 2025", counters=Counters(retired_dbe=0))
+    other = capture("b.txt", taken_at="Mon Mar  3 09:30:00 2025", counters=Counters(retired_dbe=4))
+    (found,) = look(one, other).diagnoses
+    assert (found.code, found.evidence) == ("identity.history", "retired dbe: 0 in a.txt and 4 in b.txt, of one second")
+
+
 def test_a_correctable_remap_that_gave_way_is_no_cleared_counter() -> None:
     before = capture(counters=Counters(remapped_correctable=1, remapped_uncorrectable=0))
     after = capture(counters=Counters(remapped_correctable=0, remapped_uncorrectable=1))

@@ -130,13 +130,15 @@ def _with_source(one: Diagnosed, capture: Capture) -> Diagnosed:
 
 
 def _fallen(captures: tuple[Capture, ...]) -> Iterator[Diagnosed]:
-    """Counters of a life that are lower later: cleared, or not of one card."""
+    """Counters of a life that are lower later, or differ in one second: cleared, edited, or not of one card."""
     for earlier, later in pairwise(captures):
         before, after = _life(earlier), _life(later)
         for name in before.keys() & after.keys():
-            if after[name] < before[name]:
+            same = isinstance(earlier.taken_at, str) and earlier.taken_at == later.taken_at
+            if after[name] < before[name] or (same and after[name] != before[name]):
                 words = name.replace("_", " ")
-                evidence = f"{words} fell from {before[name]} to {after[name]} between two captures"
+                told = f"{before[name]} in {earlier.label} and {after[name]} in {later.label}"
+                evidence = f"{words}: {told}, of one second" if same else f"{words} fell: {told}, which is later"
                 yield diagnosed("identity.history", evidence, "likely")
                 return
 
