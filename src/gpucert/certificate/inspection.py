@@ -102,7 +102,7 @@ def _card(look: Look) -> _Card:
         columns=columns,
         left_out=len(captures) - len(columns),
         topics=tuple(_topics(columns)),
-        unread=_unread(captures),
+        unread=tuple(readings.unread(captures).items()),
         log=tuple(_log(captures)),
         proofs=proofs.shown(captures),
     )
@@ -148,16 +148,6 @@ def _cell(rows: list[tuple[readings.Item, ...]], column: int) -> tuple[_Text, ..
         for row in rows
         if row[column].known
     )
-
-
-def _unread(captures: tuple[Capture, ...]) -> tuple[tuple[str, str], ...]:
-    """Reason and names of what no capture could read."""
-    known = {item.name for capture in captures for item in readings.items(capture) if item.known}
-    reasons: dict[str, list[str]] = {}
-    for item in readings.items(captures[0]):
-        if item.name not in known:
-            reasons.setdefault(str(item.text), []).append(item.name)
-    return tuple((reason, ", ".join(names)) for reason, names in reasons.items())
 
 
 def _log(captures: tuple[Capture, ...]) -> Iterator[_Logged]:

@@ -1,6 +1,6 @@
 """What a capture states, in words and by topic, for the terminal and for the page alike."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from gpucert.capture import Capture
@@ -29,11 +29,12 @@ def items(capture: Capture) -> tuple[Item, ...]:
 _LONG = 12
 
 
-def unread(capture: Capture) -> dict[str, str]:
-    """Reason → the names of the readings that have no value for it; the longest list is “everything else”."""
+def unread(captures: Sequence[Capture]) -> dict[str, str]:
+    """Reason → the names of what none of these captures of one card could read; a long list is “everything else”."""
+    known = {item.name for capture in captures for item in items(capture) if item.known}
     reasons: dict[str, list[str]] = {}
-    for item in items(capture):
-        if isinstance(item.text, Absent):
+    for item in items(captures[0]):
+        if item.name not in known:
             reasons.setdefault(str(item.text), []).append(item.name)
     most = max(reasons, key=lambda reason: len(reasons[reason]), default="")
     rest = [*(reason for reason in reasons if reason != most), *([most] if most else [])]

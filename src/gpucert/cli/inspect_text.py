@@ -74,7 +74,7 @@ def _rows(capture: Capture) -> Iterable[tuple[str, str]]:
         known = [item.text for item in items if item.topic == topic and isinstance(item.text, str)]
         if known:
             yield topic, ", ".join(known)
-    for reason, names in readings.unread(capture).items():
+    for reason, names in readings.unread((capture,)).items():
         yield "not read", f"{names}: {reason}"
 
 
