@@ -126,6 +126,22 @@ def test_a_card_that_failed_another_gate_is_left_out(fleet: Path, tmp_path: Path
     assert "could not be remapped" in done.output
 
 
+def test_what_cannot_be_or_was_not_tested_is_no_reference(fleet: Path, tmp_path: Path, record: dict[str, Any]) -> None:
+    write(fleet, record, 56, 1.5)
+    short = write(fleet, record, 57)
+    text = json.loads(short.read_bytes())
+    text["plan"]["yields"] = "report"
+    short.write_text(json.dumps(text), encoding="utf-8")
+    skipped = json.loads(json.dumps(record))
+    for step in skipped["steps"]:
+        if step["probe"] == "memory_scan":
+            step |= {"status": "skipped", "measurements": [], "reason": "no time"}
+    write(fleet, skipped, 58)
+    made, done = learned(fleet, tmp_path / "a100.toml")
+    assert len(made["measure"]["memory_bandwidth.read_per_clock"]["cards"]) == 6
+    assert done.output.count("left out") == 3
+
+
 def test_what_must_not_be_mixed_is_refused_with_both_places(
     fleet: Path, tmp_path: Path, record: dict[str, Any]
 ) -> None:

@@ -8,13 +8,12 @@ from gpucert.outcome import Outcome
 from gpucert.record import Record
 from gpucert.verdict.verdict import Finding, Verdict
 
-_BAD = {Outcome.FAIL, Outcome.ERROR}
-
 
 def candidate(record: Record, verdict: Verdict, defaults: Defaults, source: str) -> Candidate:
     """The card of a record as a candidate. What is measured against limits cannot disqualify it: that is to be learned.
 
-    Every other gate must be clean, also those of the station, because a card that was held back is no reference.
+    Every other gate must be tested and clean, also those of the station, because a card that was held back is no
+    reference, and one that was not tested in full may be a defective one.
     """
     measured = {f"{one.probe}.{one.measure}": one for one in verdict.findings}
     values = {
@@ -39,14 +38,21 @@ def _against(record: Record, verdict: Verdict, defaults: Defaults) -> Iterator[s
         yield "it has no stable identity"
     if record.interrupted:
         yield "its run was interrupted"
+    if record.plan.yields != "certificate":
+        yield f"plan {record.plan.name} is too short to know it for healthy"
     for finding in verdict.findings:
         if _disqualifies(finding, defaults):
             yield f"{finding.probe}, {finding.measure}: {finding.reason}"
 
 
 def _disqualifies(finding: Finding, defaults: Defaults) -> bool:
+    """A rate that fails its limit is what is to be learned; one that cannot be (an error) is no rate."""
+    if finding.outcome is Outcome.ERROR or finding.hides:
+        return not finding.advisory
+    if finding.outcome is Outcome.SKIPPED:
+        return finding.blocker
     learned = f"{finding.probe}.{finding.measure}" in defaults.measures
-    return not learned and not finding.advisory and (finding.outcome in _BAD or finding.hides)
+    return finding.outcome is Outcome.FAIL and not learned and not finding.advisory
 
 
 def _conditions(record: Record) -> str:
