@@ -78,6 +78,12 @@ def test_the_kernel_log_of_the_station_is_read_beside_the_card(station: Callable
     assert not any("Only its bus id" in note for note in a100["notes"])
 
 
+def test_a_card_that_the_driver_has_lost_from_its_list_is_told_by_the_log(station: Callable[..., None]) -> None:
+    station(XIDS)
+    (gone,) = [card for card in cards() if card["bus_id"] == "00000000:17:00.0"]
+    assert codes(gone) == {"device.lost"}
+
+
 def test_a_log_that_nobody_may_read_is_said(station: Callable[..., None]) -> None:
     station(Absent(Absence.NO_PERMISSION, "/dev/kmsg"))
     (a100,) = cards("--gpu", "0")

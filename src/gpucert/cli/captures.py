@@ -87,7 +87,7 @@ def from_station(wanted: str | None) -> Gathered:
             raise ProblemError(f"--gpu {name}: {error}") from error
         except NoDriverError as error:
             found.unreadable.append(str(error))
-    _add_log(found, log.result())
+    _add_log(found, log.result(), every=wanted is None)
     return found
 
 
@@ -111,14 +111,17 @@ def _own_log() -> Reading[tuple[Capture, ...]]:
         return ()
 
 
-def _add_log(found: Gathered, log: Reading[tuple[Capture, ...]]) -> None:
-    """Add what the log says of the cards that were read; where nobody may read it, every card says so."""
+def _add_log(found: Gathered, log: Reading[tuple[Capture, ...]], *, every: bool) -> None:
+    """Add what the log says of the cards that were read, or of all: one that fell off the bus is read no more.
+
+    Where nobody may read the log, every card says so.
+    """
     if isinstance(log, Absent):
         note = f"The kernel log of this station was not read: {log}"
         found.captures = [structs.replace(one, notes=(*one.notes, note)) for one in found.captures]
         return
     places = {str(one.identity.bus_id) for one in found.captures}
-    found.captures += (one for one in log if str(one.identity.bus_id) in places)
+    found.captures += (one for one in log if every or str(one.identity.bus_id) in places)
 
 
 def _every(cards: tuple[Identity, ...]) -> list[str | Capture]:
