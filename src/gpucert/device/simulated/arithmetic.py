@@ -20,10 +20,13 @@ class Arithmetic:
     def __init__(self, scenario: Scenario) -> None:
         self._single = scenario.of(SmArithmetic)
         self._everywhere = scenario.of(WrongEveryTime)
+        self._healthy = not (self._single or self._everywhere)
         self._answered = dict.fromkeys(self._single, 0)
 
     def answer(self, unit: ArithmeticUnit, sm: int, right: Numbers, temperature_c: float) -> Numbers:
         """What SM `sm` answers; `right` itself where nothing is wrong."""
+        if self._healthy:
+            return right  # at once, because a sustained load asks for hundreds of thousands of tiles
         wrong = [self._struck(fault, right.size) for fault in self._concerned(unit, sm, temperature_c)]
         if any(fault.unit == unit.value for fault in self._everywhere):
             wrong.append(np.arange(0, right.size, _REPEATABLE_STRIDE))

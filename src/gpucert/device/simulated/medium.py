@@ -104,7 +104,7 @@ class VirtualMedium:
         Raises UnitNotOfferedError.
         """
         self._stay_alive()
-        self._need(unit.value)
+        self._need(unit)
         return self._arithmetic.answer(unit, sm, right, self._card.temperature_c)
 
     def transfer(self, words: Words, direction: str) -> Words:  # the link repeats until it is right
