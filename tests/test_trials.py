@@ -7,16 +7,23 @@ from click.testing import CliRunner
 
 from gpucert.baselines import defaults
 from gpucert.cli import main
-from gpucert.trials.decision import Rate, Rates, World, run
+from gpucert.trials.decision import Rates, World, run, thermal, throughput
+from gpucert.trials.rate import Rate
 from gpucert.trials.rules import OTHERS, OURS, Rule
+from gpucert.trials.tables import RESISTANCES, THROUGHPUTS
 
-PER_CLOCK = defaults.shipped().classes["throughput_per_clock"]
+DEFAULTS = defaults.shipped()
+PER_CLOCK, RESISTANCE = throughput(DEFAULTS), thermal(DEFAULTS)
+SHARED = DEFAULTS.share(THROUGHPUTS + RESISTANCES)
 BY_NAME = {rule.name: rule for rule in OTHERS}
 
 
+def world(references: int, defective: float = 0.0, models: int = 100) -> World:
+    return World(models=models, cards=40, references=references, defective=defective, seed=7)
+
+
 def rates(rule: Rule, references: int, defective: float = 0.0, models: int = 100) -> Rates:
-    world = World(models=models, cards=40, references=references, defective=defective, seed=7)
-    return run(rule, PER_CLOCK, world, (0.05, 0.12))
+    return run(rule, [PER_CLOCK], SHARED, world(references, defective, models))
 
 
 @pytest.mark.parametrize(("references", "defective"), [(5, 0.0), (20, 0.1), (100, 0.1)])
@@ -24,20 +31,36 @@ def test_healthy_cards_pass_and_worn_ones_do_not(references: int, defective: flo
     """Promised: at most 1.5 % of healthy cards are rejected, at most 1 % of cards that are 12 % down pass."""
     ours = rates(OURS, references, defective)
     assert ours.rejected.share <= 0.015
-    assert ours.passed["12"].share <= 0.01
+    assert ours.passed["−12 %"].share <= 0.01
 
 
 def test_without_reference_cards_a_worn_card_still_does_not_pass() -> None:
     ours = rates(OURS, 0)
     assert ours.rejected.share <= 0.015
-    assert ours.passed["12"].share <= 0.02
+    assert ours.passed["−12 %"].share <= 0.03
+
+
+@pytest.mark.parametrize(("references", "promised"), [(20, DEFAULTS.budget), (5, 2.5 * DEFAULTS.budget)])
+def test_the_measures_of_a_card_share_one_budget(references: int, promised: float) -> None:
+    """Five cards tell too little of a model whose cards scatter more than others': there the budget is overdrawn."""
+    whole = [PER_CLOCK] * THROUGHPUTS + [RESISTANCE] * RESISTANCES
+    shared = run(OURS, whole, SHARED, world(references))
+    greedy = run(OURS, whole, DEFAULTS.budget, world(references))
+    assert shared.rejected.bounds()[0] <= promised < greedy.rejected.share
+    assert shared.passed["−12 %"].share <= 0.01
+
+
+def test_a_cooler_that_is_twice_as_bad_does_not_pass() -> None:
+    ours = run(OURS, [RESISTANCE], SHARED, world(20, 0.1))
+    assert ours.rejected.share <= 0.01
+    assert ours.passed["+100 %"].share <= 0.03
 
 
 def test_defective_references_spoil_the_rules_of_others() -> None:
     ours = rates(OURS, 20, 0.1)
     for name in ("mean − 3 s", "tolerance 95/95", "mean − 5 %", "median − 3.5 MAD", "specification − 10 %"):
         theirs = rates(BY_NAME[name], 20, 0.1)
-        assert theirs.passed["5"].share > 2 * ours.passed["5"].share, name
+        assert theirs.passed["−5 %"].share > 2 * ours.passed["−5 %"].share, name
 
 
 def test_the_same_seed_is_the_same_world() -> None:
@@ -53,7 +76,8 @@ def test_bounds_are_exact() -> None:
 def test_the_command_prints_the_rates_of_every_rule() -> None:
     done = CliRunner().invoke(main, ["bench", "decision", "--models", "2", "--cards", "5"])
     assert done.exit_code == 0
-    for words in ("no reference cards", "100 reference cards, one in ten defective", "SuperBench", OURS.name):
+    for words in ("no reference cards", "100 reference cards, one in ten defective", "SuperBench", OURS.name, "+50 %"):
         assert words in done.output
-    told = json.loads(CliRunner().invoke(main, ["bench", "decision", "--models", "2", "--json"]).output)["rates"]
-    assert len(told) == 2 + 6 * len((OURS, *OTHERS))
+    told = json.loads(CliRunner().invoke(main, ["bench", "decision", "--models", "2", "--json"]).output)["tables"]
+    single = 2 + 6 * len((OURS, *OTHERS))
+    assert [len(table["rates"]) for table in told] == [single, single, 6]

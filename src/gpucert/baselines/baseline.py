@@ -3,15 +3,17 @@
 import hashlib
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import msgspec
 from msgspec import Struct
 
 from gpucert.baselines import defaults as defaults_module
 from gpucert.baselines import reference, shrink
-from gpucert.baselines.defaults import Defaults
+from gpucert.baselines.defaults import Defaults, MeasureClass, MeasureRule
 from gpucert.baselines.limit import Baseline, Limit
 from gpucert.baselines.reference import References
+from gpucert.baselines.shrink import Fit
 from gpucert.catalogue.model import Model
 
 DIGITS = 6
@@ -46,7 +48,9 @@ def for_model(model: Model, learned: References | None = None) -> Baseline:
 
 def build(model: Model, defaults: Defaults, references: References, *, shipped: bool = True) -> Baseline:
     """The baseline that follows from a model, the defaults and its reference cards."""
-    limits = tuple(_limit(centre, defaults, references) for centre in centres(model))
+    fitted = [_fitted(centre, defaults, references) for centre in centres(model)]
+    shared = defaults.share(max(sum(not one.advises for one in fitted), 1))
+    limits = tuple(_limit(one, defaults.advice if one.advises else shared) for one in fitted)
     version = defaults.version + references.version
     content = msgspec.json.encode((model.key, version, limits), order="sorted")
     digest = hashlib.sha256(content).hexdigest()
@@ -93,22 +97,49 @@ def _thermal(model: Model) -> Iterator[Centre]:
     yield Centre("thermal.total", total, 0.0, how)
 
 
-def _limit(centre: Centre, defaults: Defaults, references: References) -> Limit:
+@dataclass(frozen=True)
+class _Fitted:
+    """A centre with what its reference cards say of it."""
+
+    centre: Centre
+    rule: MeasureRule
+    of: MeasureClass
+    fit: Fit
+    source: str
+
+    @property
+    def n(self) -> int:
+        """Reference cards that count as evidence."""
+        return sum(weight >= shrink.SUSPECT for weight in self.fit.weights)
+
+    @property
+    def advises(self) -> bool:
+        """Whether they are too few for a limit that costs a certificate."""
+        return self.n < self.of.advises_below
+
+
+def _fitted(centre: Centre, defaults: Defaults, references: References) -> _Fitted:
     """Shrink the reference cards towards the centre; worse is below it, so the sign turns where lower is better."""
     rule, of = defaults.rule(centre.measure)
     measured = references.measures.get(centre.measure)
-    sign = 1 if rule.better == "higher" else -1
-    values = [sign * math.log(card.value / centre.value) for card in measured.cards] if measured else []
-    found = shrink.fit(values, of.prior(centre.u))
-    worst = shrink.limit(found, of.q, of.floor_for(centre.u))
+    values = [rule.sign * math.log(card.value / centre.value) for card in measured.cards] if measured else []
+    source = measured.source if measured and values else centre.source
+    return _Fitted(centre, rule, of, shrink.fit(values, of.prior(centre.u)), source)
+
+
+def _limit(one: _Fitted, q: float) -> Limit:
+    centre, sign = one.centre, one.rule.sign
+    worst = shrink.limit(one.fit, q, one.of.floor_for(centre.u))
     return Limit(
         measure=centre.measure,
-        unit=rule.unit,
-        better=rule.better,
-        centre=_rounded(centre.value * math.exp(sign * found.mu)),
+        unit=one.rule.unit,
+        better=one.rule.better,
+        centre=_rounded(centre.value * math.exp(sign * one.fit.mu)),
         limit=_rounded(centre.value * math.exp(sign * worst)),
-        n=sum(weight >= shrink.SUSPECT for weight in found.weights),
-        source=measured.source if measured and values else centre.source,
+        n=one.n,
+        q=_rounded(q),
+        advises=one.advises,
+        source=one.source,
         ceiling=None if centre.ceiling is None else _rounded(centre.ceiling),
     )
 

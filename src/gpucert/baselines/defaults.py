@@ -1,5 +1,6 @@
 """What is assumed of each measure before any reference card was measured, read from `data/_defaults.toml`."""
 
+import math
 from functools import cache
 from importlib.resources import files
 from typing import Annotated, Literal
@@ -27,10 +28,10 @@ class MeasureClass(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     nu0: Worth
     defective: Share
     reach: Share
-    q: Share
-    """The share of healthy cards that may fall below the limit."""
     floor: Share | None = None
     """The engineering floor: a limit is never further below the centre than this, for a centre known to t0."""
+    advises_below: Annotated[int, Meta(ge=0)] = 0
+    """With fewer reference cards its limits only advise: they cost no certificate."""
     sources: tuple[str, ...]
 
     def prior(self, t: float) -> Prior:
@@ -49,13 +50,27 @@ class MeasureRule(Struct, frozen=True, forbid_unknown_fields=True, rename={"of":
     unit: Unit
     better: Literal["higher", "lower"]
 
+    @property
+    def sign(self) -> int:
+        """Turns log ratios so that worse is below zero."""
+        return 1 if self.better == "higher" else -1
+
 
 class Defaults(Struct, frozen=True, forbid_unknown_fields=True, rename={"classes": "class", "measures": "measure"}):
     """All of them."""
 
     version: Annotated[int, Meta(ge=1)]
+    budget: Share
+    """The share of healthy cards that may fail any of the limits of their model."""
+    advice: Share
+    """The share of healthy cards that a limit which only advises may point at."""
+    sources: tuple[str, ...]
     classes: dict[str, MeasureClass]
     measures: dict[str, MeasureRule]
+
+    def share(self, limits: int) -> float:
+        """The budget's share of each of so many limits: q = 1 − (1 − budget)^(1/m), after Šidák (1967)."""
+        return -math.expm1(math.log1p(-self.budget) / limits)
 
     def rule(self, measure: str) -> tuple[MeasureRule, MeasureClass]:
         """Rule and class of a measure. Raises KeyError for one that has none."""

@@ -37,6 +37,10 @@ class Limit(Struct, frozen=True, kw_only=True):
     limit: float
     """The global gate."""
     n: int
+    q: float
+    """The share of healthy cards that may fall outside."""
+    advises: bool
+    """Whether too few reference cards stand behind it for it to cost a certificate."""
     source: str
     ceiling: float | None = None
     """What the silicon can do at most, by its specification: a measurement above it is not believed."""

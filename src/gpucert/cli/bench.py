@@ -1,10 +1,13 @@
 """`gpucert bench`: what gpucert's own methods are worth, measured where the truth is known."""
 
+from typing import TYPE_CHECKING
+
 import click
 
-NUMBERS = (0, 5, 20, 100)
-"""Reference cards."""
-LOSSES = (0.05, 0.08, 0.12, 0.20)
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gpucert.trials.tables import Table
 
 
 @click.group(short_help="Measure what gpucert's own methods are worth.")
@@ -25,35 +28,39 @@ def command() -> None:
 def decision(models: int, cards: int, seed: int, *, as_json: bool) -> None:
     """How often a healthy card is rejected and a worn one passes, by our rule and by those of other tools.
 
-    Clock-normalised throughput; rates in percent with their exact 95 % bounds, by the number of reference cards, all
-    of them healthy or one in ten defective.
+    Rates in percent with their exact 95 % bounds, by the number of reference cards, all of them healthy or one in ten
+    defective: for one rate, for one thermal resistance, and for a card whose measures share the error budget.
 
     \b
     Example:
       gpucert bench decision --models 1000
     """
     from gpucert.baselines import defaults
-    from gpucert.trials.decision import World, run
-    from gpucert.trials.rules import OTHERS, OURS
+    from gpucert.trials.tables import tables
 
-    of = defaults.shipped().classes["throughput_per_clock"]
     told = []
-    if not as_json:
-        click.echo(f"{'':<28} {'healthy rejected':>20}   worn cards that pass, by what they lost")
-    for references in NUMBERS:
-        for defective in (0.0, 0.1) if references else (0.0,):
-            world = World(models=models, cards=cards, references=references, defective=defective, seed=seed)
-            rates = [run(rule, of, world, LOSSES) for rule in (OURS, *OTHERS) if rule.needs <= references]
-            told += rates
-            if not as_json:
-                kind = "no reference cards" if not references else f"{references} reference cards"
-                click.echo(f"\n{kind}{', one in ten defective' if defective else ''}")
-                for one in rates:
-                    lost = "  ".join(f"−{loss} %:{100 * rate.share:>5.1f}" for loss, rate in one.passed.items())
-                    low, high = one.rejected.bounds()
-                    wrong = f"{100 * one.rejected.share:.1f} ({100 * low:.1f}–{100 * high:.1f})"
-                    click.echo(f"  {one.rule:<28} {wrong:>18}   {lost}")
+    for table in tables(defaults.shipped(), models, cards, seed):
+        told.append(table)
+        if not as_json:
+            for line in _lines(table):
+                click.echo(line)
     if as_json:
         import msgspec
 
-        click.echo(msgspec.json.format(msgspec.json.encode({"rates": told})).decode())
+        click.echo(msgspec.json.format(msgspec.json.encode({"tables": told})).decode())
+
+
+def _lines(table: "Table") -> "Iterator[str]":
+    yield f"{table.title}; our limit may fail {100 * table.q:.2g} % of healthy cards"
+    yield f"{'':<30} {'healthy rejected':>18}   worn cards that pass, by what they lost"
+    world = None
+    for one in table.rates:
+        if one.world != world:
+            world = one.world
+            kind = f"{world.references} reference cards" if world.references else "no reference cards"
+            yield f"{kind}{', one in ten defective' if world.defective else ''}"
+        low, high = one.rejected.bounds()
+        wrong = f"{100 * one.rejected.share:.1f} ({100 * low:.1f}–{100 * high:.1f})"
+        passed = "  ".join(f"{words}: {100 * rate.share:>5.1f}" for words, rate in one.passed.items())
+        yield f"  {one.rule:<28} {wrong:>18}   {passed}"
+    yield ""

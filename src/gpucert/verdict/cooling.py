@@ -21,8 +21,6 @@ from gpucert.verdict.verdict import Confidence, Diagnosed, Finding
 PROBE = "thermal"
 HEAT = {"thermal_throttle", "temperature_limit", "thermal_slowdown"}
 """Measures that say that heat held the card back."""
-ADVISORY_BELOW = 5
-"""Reference cards: with fewer, a thermal finding only advises."""
 INLET_U_C = 3.0
 """How far an inlet temperature that is worked out from the card at rest may be off."""
 
@@ -85,7 +83,7 @@ def inlet_of(case: Case, heats: Sequence[Heat]) -> Inlet | None:
 
 def _fan_turns(case: Case, one: Heat) -> bool:
     """A card whose fans stop at rest is far warmer there than its resistance under load tells."""
-    fan = one.step.traces["telemetry"].channels.get("fan_percent", ())
+    fan = one.step.traces["telemetry"].column("fan_percent")
     return _passive(case) or any(isinstance(value, int | float) and value > 0 for value in fan[:20])
 
 
@@ -102,7 +100,7 @@ def _resistances(case: Case, one: Heat) -> Iterator[Finding]:
 def _judged(step: StepRecord, name: str, found: Resistance, limit: Limit) -> Finding:
     measured = Measurement(name=name, unit=Unit.CELSIUS_PER_WATT, value=found.value, u=found.u)
     finding = against_limit(step, limit, measured, needed=False)
-    return structs.replace(finding, probe=PROBE, advisory=limit.n < ADVISORY_BELOW)
+    return structs.replace(finding, probe=PROBE, advisory=limit.advises)
 
 
 def _not_told(step: StepRecord, name: str, why: str) -> Finding:
