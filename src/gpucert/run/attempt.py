@@ -51,6 +51,24 @@ class Heard:
     versions: dict[str, str] = field(default_factory=dict)
     finished: Finished | None = None
 
+    def take(self, message: FromWorker) -> None:
+        """Keep one message; how far a step is matters to nobody later."""
+        match message:
+            case Measured():
+                self.measurements.append(message.measurement)
+            case Mismatched():
+                self.mismatches.append(message.mismatch)
+            case Traced():
+                self.traces[message.name] = message.trace
+            case Ready():
+                self.declared = message.declared
+            case Uses():
+                self.versions = message.versions
+            case Finished():
+                self.finished = message
+            case Progressed():
+                pass
+
 
 @dataclass(frozen=True)
 class Ending:
@@ -197,27 +215,19 @@ class Attempt:
 
     def _take(self, message: FromWorker) -> None:
         self._words += 1
-        index, heard = self._spec.index, self.heard
+        self.heard.take(message)
+        index = self._spec.index
         match message:
             case Progressed():
                 self._progress.step_progress(index, message.fraction, message.text)
             case Measured():
-                heard.measurements.append(message.measurement)
                 self._journal.append(
                     journal.Measured(at=journal.now(), index=index, measurement=message.measurement), sync=False
                 )
-            case Mismatched():
-                heard.mismatches.append(message.mismatch)
-                if len(heard.mismatches) <= MISMATCHES_JOURNALLED:
-                    self._journal.append(journal.Mismatched(at=journal.now(), index=index, mismatch=message.mismatch))
-            case Traced():
-                heard.traces[message.name] = message.trace
-            case Ready():
-                heard.declared = message.declared
-            case Uses():
-                heard.versions = message.versions
-            case Finished():
-                heard.finished = message
+            case Mismatched() if len(self.heard.mismatches) <= MISMATCHES_JOURNALLED:
+                self._journal.append(journal.Mismatched(at=journal.now(), index=index, mismatch=message.mismatch))
+            case _:
+                pass
 
     def _kill(self, rule: Rule) -> Ending:
         """End a worker that hung, overstayed or lingers; one that the driver holds is left behind."""
@@ -226,14 +236,14 @@ class Attempt:
             process.returncode = -9  # because nobody will ever wait for it
             rule = deaths.of_kind("unkillable")
         elif self.heard.finished:
-            return _said(self.heard.finished)
+            return said(self.heard.finished)
         elif rule.kind == "abort":
             return self._aborted()
         return Ending(rule.status, rule.text, rule.death(), rule.then)
 
     def _ending(self) -> Ending:
         if self.heard.finished:
-            return _said(self.heard.finished)
+            return said(self.heard.finished)
         code = self._worker.child.process.poll()
         assert code is not None
         if code == deaths.EXIT_ABORTED:
@@ -249,7 +259,7 @@ class Attempt:
         return Ending(limit.status, limit.text, None, limit.then)
 
 
-def _said(finished: Finished) -> Ending:
+def said(finished: Finished) -> Ending:
     """The worker's own words for its end."""
     if not finished.death:
         return Ending(finished.status, finished.reason, None, "go_on")

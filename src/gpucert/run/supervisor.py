@@ -98,7 +98,7 @@ def run_card(request: RunRequest, progress: Progress | None = None, *, parts: st
     verify(request)
     with _Run(Journal.create(request.folder), progress or Quiet(), parts) as run:
         attached = run.attach(Attach(gpu=request.gpu, scenario=request.scenario, source=request.source))
-        run.write(_start(request, attached))
+        run.write(first_entry(request, attached))
         return run.carry_out(_unfinished(run.journal))
 
 
@@ -144,7 +144,7 @@ def repeatable(record: Record, indices: Iterable[int]) -> tuple[int, ...]:
     known = {step.index: step for step in record.steps}
     roots = {_root(known[index]) for index in indices if index in known}
     times = {root: sum(step.repeat_of == root for step in record.steps) for root in roots}
-    return () if _stopped_by(record.steps) else tuple(sorted(root for root in roots if times[root] < REPEATS))
+    return () if stopped_by(record.steps) else tuple(sorted(root for root in roots if times[root] < REPEATS))
 
 
 class _Run:
@@ -285,7 +285,7 @@ class _Run:
 
     def _carry_out(self, task: Task) -> None:
         self._interrupts.look()
-        over = _stopped_by(journal.fold(self.journal.entries).steps)
+        over = stopped_by(journal.fold(self.journal.entries).steps)
         if over:
             finished = journal.skipped(task.index, task.step, _clock_s(self.journal), over)
             self.write(StepFinished(at=journal.now(), step=finished, state=_state(self.journal)))
@@ -301,7 +301,7 @@ class _Run:
             begun = self._begin(task, attempt_number, worker)
             self._progress.step_started(task.index, task.step)
             attempt = Attempt(
-                self._spec(task, begun),
+                step_spec(self.start, task, begun, self._zero_s),
                 worker,
                 self._monitor,
                 self._pulse,
@@ -313,7 +313,7 @@ class _Run:
             ending = attempt.follow()
             printed = worker.child.printed()
         ended, ending = self._end(begun, ending)
-        step = _step_record(task, begun, ended, attempt.heard, self._explained(ending))
+        step = step_record(task, begun, ended, attempt.heard, self._explained(ending))
         self.write(
             StepFinished(
                 at=journal.now(), step=step, state=ended.state, versions=attempt.heard.versions, stderr=printed
@@ -363,21 +363,6 @@ class _Run:
             return ending
         return Ending(ending.status, why, ending.death, ending.then)
 
-    def _spec(self, task: Task, begun: StepBegun) -> StepSpec:
-        start = self.start
-        return StepSpec(
-            index=task.index,
-            probe=task.step.probe,
-            seconds=task.step.seconds,
-            seed=step_seed(start.seed, task.index),
-            options=task.step.options,
-            card=_address(start.card),
-            scenario=start.scenario if start.simulated else None,
-            source=start.source,
-            began_s=begun.began_s,
-            zero_s=self._zero_s,
-        )
-
     def _deadline(self, task: Task, worker_pid: int) -> Deadline:
         return Deadline(
             task.step.seconds, rig.load(self._parts).SILENCE_S, pid=worker_pid, virtual=self.start.simulated
@@ -392,7 +377,24 @@ class _StationEndedError(Exception):
         self.death = death
 
 
-def _step_record(task: Task, begun: StepBegun, ended: StepEnded, heard: Heard, ending: Ending) -> StepRecord:
+def step_spec(start: RunStarted, task: Task, begun: StepBegun, zero_s: float = 0.0) -> StepSpec:
+    """What a worker is told about its step."""
+    return StepSpec(
+        index=task.index,
+        probe=task.step.probe,
+        seconds=task.step.seconds,
+        seed=step_seed(start.seed, task.index),
+        options=task.step.options,
+        card=_address(start.card),
+        scenario=start.scenario if start.simulated else None,
+        source=start.source,
+        began_s=begun.began_s,
+        zero_s=zero_s,
+    )
+
+
+def step_record(task: Task, begun: StepBegun, ended: StepEnded, heard: Heard, ending: Ending) -> StepRecord:
+    """A step from what each side saw of it."""
     traces: dict[str, Trace] = dict(heard.traces)
     if ended.telemetry is not None:
         traces["telemetry"] = ended.telemetry
@@ -419,7 +421,8 @@ def _step_record(task: Task, begun: StepBegun, ended: StepEnded, heard: Heard, e
 # What a run begins with
 
 
-def _start(request: RunRequest, attached: Attached) -> RunStarted:
+def first_entry(request: RunRequest, attached: Attached) -> RunStarted:
+    """The entry that a run's journal begins with."""
     virtual = request.scenario is not None
     return RunStarted(
         at=journal.now(),
@@ -507,7 +510,7 @@ def _root(step: StepRecord) -> int:
     return step.index if step.repeat_of is None else step.repeat_of
 
 
-def _stopped_by(steps: Iterable[StepRecord]) -> str:
+def stopped_by(steps: Iterable[StepRecord]) -> str:
     """Why no further step can run on this card; empty while it can."""
     for step in steps:
         if step.death is not None and deaths.of_kind(step.death.kind).then == "skip_rest":

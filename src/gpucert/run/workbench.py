@@ -5,10 +5,10 @@ import mmap
 import operator
 import time
 from collections.abc import Mapping
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from gpucert.device.simulated.wire import Advance, Load
-from gpucert.probes.bench import Probe, SetTwiceError, UndeclaredMeasureError
+from gpucert.probes.bench import Card, Probe, SetTwiceError, UndeclaredMeasureError
 from gpucert.reading import Absence, Absent, Reading
 from gpucert.record import Counters, Identity, Measurement, Mismatch, Sample, Settings, Trace
 from gpucert.run import rig
@@ -22,6 +22,7 @@ from gpucert.run.wire import (
     AskSamples,
     AskSettings,
     Channel,
+    FromWorker,
     Measured,
     Mismatched,
     Progressed,
@@ -46,8 +47,22 @@ class LoadRefusedError(RuntimeError):
     """A probe that declared `loads_card = False` asked for the backend."""
 
 
+class Desk(Card, Protocol):
+    """The card's own words, and the only way through a virtual card's time."""
+
+    def advance(self, seconds: float, load: Load) -> Advance:
+        """Let a virtual card's time pass."""
+
+
+class Listener(Protocol):
+    """Who hears what a probe says."""
+
+    def send(self, message: FromWorker) -> None:
+        """Take one message."""
+
+
 class CardDesk:
-    """The card, asked of the monitor; satisfies `gpucert.probes.bench.Card`."""
+    """The card, asked of the monitor; a `Desk`."""
 
     def __init__(self, monitor: Channel, spec: StepSpec) -> None:
         self._monitor = monitor
@@ -97,8 +112,8 @@ class WorkBench:
         self,
         spec: StepSpec,
         probe: Probe,
-        supervisor: Channel,
-        card: CardDesk,
+        supervisor: Listener,
+        card: Desk,
         pulse: Pulse,
         parts: rig.Rig,
         memory: int,
