@@ -70,12 +70,17 @@ def load(spec: StepSpec, parts: rig.Rig) -> Probe | Finished:
         return failed(error)
 
 
+def promises(probe: Probe) -> Ready:
+    """What a probe declares, as the supervisor is told."""
+    return Ready(declared=tuple(Declared(measure.name, measure.unit) for measure in probe.measures))
+
+
 def work(spec: StepSpec, supervisor: Channel, monitor: Channel, pulse: Pulse, memory: int, parts: rig.Rig) -> Finished:
     """Load the probe, promise its measures, perform."""
     probe = load(spec, parts)
     if isinstance(probe, Finished):
         return probe
-    supervisor.send(Ready(declared=tuple(Declared(measure.name, measure.unit) for measure in probe.measures)))
+    supervisor.send(promises(probe))
     desk = CardDesk(monitor, spec)
     return perform(probe, WorkBench(spec, probe, supervisor, desk, pulse, parts, memory))
 
