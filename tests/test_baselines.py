@@ -9,9 +9,10 @@ from statistics import mean
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from gpucert.baselines import defaults as defaults_module
-from gpucert.baselines import reference, shrink
+from gpucert.baselines import shrink
 from gpucert.baselines.baseline import build, for_model
 from gpucert.baselines.defaults import BaselineDataError, shipped
 from gpucert.baselines.limit import Baseline, Grade
@@ -125,12 +126,13 @@ def test_the_a100_has_its_limits_with_provenance():
     assert read is not None
     assert read.unit == Unit.BYTE_PER_CLOCK
     assert read.centre == pytest.approx(1280 * 0.88)
-    assert -math.log(read.limit / read.centre) == pytest.approx(0.0703, abs=0.0002)
-    assert (read.n, read.grade) == (0, Grade.PRIOR)
+    assert read.limit / read.centre == pytest.approx(0.92, rel=1e-5), "its share of the budget lies below the floor"
+    assert (read.n, read.grade, read.advises) == (0, Grade.PRIOR, False)
+    assert 1 - (1 - read.q) ** 7 == pytest.approx(shipped().budget), "seven rates share it, the resistances advise"
     assert "1280 B/clk" in read.source
     total = baseline.find("thermal.total")
     assert total is not None
-    assert (total.better, total.unit) == ("lower", Unit.CELSIUS_PER_WATT)
+    assert (total.better, total.unit, total.advises) == ("lower", Unit.CELSIUS_PER_WATT, True)
     assert math.log(total.limit / total.centre) == pytest.approx(0.534, abs=0.001)
     assert baseline.find("gemm_sustained.fp8_per_clock") is None
 
@@ -170,7 +172,7 @@ def test_the_hash_changes_with_the_content_and_only_then():
 
 def with_cards(values: list[float], measure: str = READ, unit: Unit = Unit.BYTE_PER_CLOCK) -> Baseline:
     cards = tuple(Card(f"GPU-{i}", value) for i, value in enumerate(values))
-    measured = Measured(unit=unit, kernel="bandwidth 1", source="bench of 2026-11", cards=cards)
+    measured = Measured(unit=unit, source="bench of 2026-11", cards=cards)
     references = References(A100, 3, {measure: measured})
     return build(shelf.get(A100), shipped(), references)
 
@@ -188,6 +190,22 @@ def test_lower_is_better_for_thermal_resistance():
     assert limit is not None
     assert 0.095 < limit.centre < 0.115
     assert limit.centre < limit.limit < 0.16
+
+
+@given(measures=st.integers(1, 50), budget=st.floats(0.001, 0.5))
+def test_the_shares_of_a_budget_add_up_to_it(measures: int, budget: float):
+    q = structs.replace(shipped(), budget=budget).share(measures)
+    assert 1 - (1 - q) ** measures == pytest.approx(budget)
+
+
+def test_five_reference_cards_make_a_thermal_limit_count_and_share_the_budget():
+    cards = [0.10, 0.11, 0.105, 0.1, 0.102]
+    few, enough = (with_cards(cards[:n], "thermal.total", Unit.CELSIUS_PER_WATT) for n in (4, 5))
+    for baseline, graded in ((few, 7), (enough, 8)):
+        counting = [limit for limit in baseline.limits if not limit.advises]
+        assert len(counting) == graded
+        assert {limit.q for limit in counting} == {pytest.approx(shipped().share(graded), rel=1e-5)}
+        assert {limit.q for limit in baseline.limits if limit.advises} == {shipped().advice}
 
 
 # Bad input
@@ -208,7 +226,8 @@ def refused(old: str, new: str, said: str) -> None:
         ("s0 = 0.01", "s0 = -0.01", r"at `\$\.class\[\.\.\.\]\.s0`"),
         ("s0 = 0.01", "s0 = nan", r"s0"),
         ("nu0 = 6", "nu0 = inf", r"nu0"),
-        ("q = 0.01", "q = 1", r"q"),
+        ("budget = 0.02", "budget = 1", r"budget"),
+        ("advises_below = 5", "advises_below = -1", r"advises_below"),
         ("floor = 0.08", "flour = 0.08", r"unknown field `flour`"),
         ('unit = "FLOP/clk/SM"', 'unit = "FLOP"', r"Invalid enum value 'FLOP'"),
         ('better = "higher"', 'better = "more"', r"Invalid enum value 'more'"),
@@ -218,39 +237,3 @@ def refused(old: str, new: str, said: str) -> None:
 )
 def test_broken_defaults_are_refused_with_file_and_field(old: str, new: str, said: str):
     refused(old, new, said)
-
-
-GOOD = f"""
-model = "{A100}"
-version = 1
-[measure."{READ}"]
-unit = "B/clk"
-kernel = "bandwidth 1"
-source = "bench of 2026-11"
-cards = [{{ card = "GPU-1", value = 1150.0 }}, {{ card = "GPU-2", value = 1152.0 }}]
-"""
-
-
-def test_a_file_of_reference_cards_is_read():
-    found = reference.parse(GOOD, "mine.toml", A100, shipped())
-    assert [card.value for card in found.measures[READ].cards] == [1150.0, 1152.0]
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "said"),
-    [
-        ('unit = "B/clk"', 'unit = "GB/s"', r"unit is 'GB/s', but limits are in 'B/clk'"),
-        ('kernel = "bandwidth 1"', "", r"missing required field `kernel`"),
-        ("value = 1150.0", "value = 0.0", r"value"),
-        ("value = 1150.0", "value = nan", r"mine.toml: .*(finite|value)"),
-        ("value = 1150.0", "value = inf", r"not a finite number"),
-        ("GPU-2", "GPU-1", r"GPU-1 more than once"),
-        (READ, "memory_bandwidth.peak", r"no measure that has limits"),
-        (A100, "NVIDIA A30", r"model is 'NVIDIA A30'"),
-        ("version = 1", "version = 1\nauthor = 'me'", r"unknown field `author`"),
-    ],
-)
-def test_reference_cards_of_another_kind_are_refused(old: str, new: str, said: str):
-    with pytest.raises(BaselineDataError, match=said) as caught:
-        reference.parse(GOOD.replace(old, new, 1), "mine.toml", A100, shipped())
-    assert str(caught.value).startswith("mine.toml: ")

@@ -1,6 +1,8 @@
 """Learning a baseline from records, showing it, comparing it, and judging by it, through the doors a person uses."""
 
+import hashlib
 import json
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -60,14 +62,21 @@ def learned(fleet: Path, out: Path) -> tuple[dict[str, Any], Result]:
 def test_clean_cards_make_a_baseline_and_each_counts_once(fleet: Path, tmp_path: Path, record: dict[str, Any]) -> None:
     again = write(fleet / "later", record, 0, 1.02, started_at="2030-01-01T00:00:00+00:00")
     made, _ = learned(fleet, tmp_path / "a100.toml")
-    cards = made["measure"]["memory_bandwidth.read_per_clock"]["cards"]
+    cards = made["measure"]["memory_bandwidth.read_per_clock"]["value"]
     assert len(cards) == 6
-    assert (made["model"], made["simulated"]) == (MODEL, True)
+    assert (made["model"], made["simulated"], made["kernel"]) == (MODEL, True, "host")
     latest = json.loads(again.read_bytes())
     value = next(
         one["value"] for step in latest["steps"] for one in step["measurements"] if one["name"] == "read_per_clock"
     )
-    assert next(card["value"] for card in cards if card["card"].endswith("0")) == pytest.approx(value)
+    (card,) = (card for card in cards if card.endswith("0"))
+    assert cards[card] == pytest.approx(value)
+    conditions = made["card"][card]
+    assert conditions["tested_at"].isoformat() == latest["started_at"]
+    assert conditions["record_sha256"] == hashlib.sha256(again.read_bytes()).hexdigest()
+    assert conditions["driver"] == latest["versions"]["driver"]
+    assert (conditions["cuda"], conditions["inlet_c"]) == ("not stated", "not stated"), "a virtual card has neither"
+    assert conditions.keys() == {"tested_at", "driver", "cuda", "cublas", "gpucert", "inlet_c", "record_sha256"}
 
 
 def test_a_learned_baseline_judges_and_is_called_custom(fleet: Path, tmp_path: Path, record: dict[str, Any]) -> None:
@@ -121,7 +130,7 @@ def test_a_card_that_failed_another_gate_is_left_out(fleet: Path, tmp_path: Path
             step[when]["remap_failure"] = True
     write(fleet, bad, 55)
     made, done = learned(fleet, tmp_path / "a100.toml")
-    assert len(made["measure"]["memory_bandwidth.read_per_clock"]["cards"]) == 6
+    assert len(made["measure"]["memory_bandwidth.read_per_clock"]["value"]) == 6
     assert "left out" in done.output
     assert "could not be remapped" in done.output
 
@@ -138,7 +147,7 @@ def test_what_cannot_be_or_was_not_tested_is_no_reference(fleet: Path, tmp_path:
             step |= {"status": "skipped", "measurements": [], "reason": "no time"}
     write(fleet, skipped, 58)
     made, done = learned(fleet, tmp_path / "a100.toml")
-    assert len(made["measure"]["memory_bandwidth.read_per_clock"]["cards"]) == 6
+    assert len(made["measure"]["memory_bandwidth.read_per_clock"]["value"]) == 6
     assert done.output.count("left out") == 3
 
 
@@ -161,6 +170,108 @@ def test_a_baseline_of_virtual_cards_judges_no_real_one(fleet: Path, tmp_path: P
     assert "virtual cards judges no real one" in done.output
 
 
+def test_a_baseline_of_other_kernels_judges_no_record_of_these(
+    fleet: Path, tmp_path: Path, record: dict[str, Any]
+) -> None:
+    out = tmp_path / "a100.toml"
+    learned(fleet, out)
+    other = write(tmp_path / "own", record, 80, versions=record["versions"] | {"kernels": "0123456789ab"})
+    done = gpucert("judge", other.parent, "--baseline", out, "--store", tmp_path / "ledger.sqlite")
+    assert (done.exit_code, len(done.output.splitlines())) == (2, 1)
+    assert f"kernels of version 0123456789ab, the baseline of {MODEL} with host" in done.output
+    assert gpucert("judge", other.parent, "--store", tmp_path / "ledger.sqlite").exit_code == 0
+
+
+def test_one_card_under_its_uuid_and_its_pdi_counts_once(fleet: Path, tmp_path: Path, record: dict[str, Any]) -> None:
+    card = record["card"] | {"pdi": "PDI-1", "uuid": "GPU-00000000-aaaa-4bbb-8ccc-000000000070"}
+    uuid = write(fleet, record, 70)
+    nameless = write(fleet, record, 71, started_at="2030-01-01T00:00:00+00:00")
+    for path, told in ((uuid, card), (nameless, card | {"uuid": {"absent": "not_supported"}})):
+        path.write_text(json.dumps(json.loads(path.read_bytes()) | {"card": told}), encoding="utf-8")
+    made, _ = learned(fleet, tmp_path / "a100.toml")
+    assert [name for name in made["card"] if name.endswith(("70", "PDI-1"))] == [card["uuid"]]
+    assert made["card"][card["uuid"]]["tested_at"].year == 2030
+
+
+def test_a_card_whose_value_cannot_be_is_left_out_and_a_row_that_cannot_be_too(
+    fleet: Path, tmp_path: Path, record: dict[str, Any]
+) -> None:
+    write(fleet, record, 72, 0.4)
+    made, done = learned(fleet, tmp_path / "a100.toml")
+    assert "left out GPU-00000000-aaaa-4bbb-8ccc-000000000072: measure.memory_bandwidth" in done.output
+    assert len(made["card"]) == 6
+    slow = tmp_path / "slow"
+    for number in range(3):
+        write(slow, record, number, 0.4)
+    made, done = learned(slow, tmp_path / "slow.toml")
+    assert "left out memory_bandwidth.read_per_clock of every card: " in done.output
+    assert "memory_bandwidth.read_per_clock" not in made["measure"]
+    assert len(made["measure"]["gemm_sustained.fp32_per_clock"]["value"]) == 3
+
+
+def test_an_odd_inlet_is_no_reference(fleet: Path, tmp_path: Path, record: dict[str, Any]) -> None:
+    write(fleet, record, 73, inlet_c=-5.0)
+    write(fleet, record, 74, inlet_c=27)
+    made, done = learned(fleet, tmp_path / "a100.toml")
+    assert len(made["card"]) == 7
+    assert "conditions" in done.output
+    assert {one["inlet_c"] for one in made["card"].values()} == {"not stated", 27.0}
+
+
+def test_the_cards_behind_a_limit_are_shown_with_their_conditions(
+    fleet: Path, tmp_path: Path, record: dict[str, Any]
+) -> None:
+    out = tmp_path / "a100.toml"
+    made, _ = learned(fleet, out)
+    shown = gpucert("baseline", "show", MODEL, "--baseline", out).output
+    assert re.search(r"sha256 [0-9a-f]{64}\n", shown)
+    assert "6 reference cards, measured with kernels of version host" in shown
+    for card, one in made["card"].items():
+        assert card in shown
+        assert one["record_sha256"] in shown
+    for words in ("s0 = 1.0%", "t0 = 2.0%", "× 0.88 achieved", "inlet not stated", "driver 5", "RRZE A100 80 GB: read"):
+        assert words in shown, words
+
+
+def test_lint_tells_every_mistake_and_diff_and_judge_refuse_it(
+    fleet: Path, tmp_path: Path, record: dict[str, Any]
+) -> None:
+    out, wrong = tmp_path / "a100.toml", tmp_path / "wrong.toml"
+    made, _ = learned(fleet, out)
+    done = gpucert("baseline", "lint", out)
+    assert (done.exit_code, done.output) == (0, "1 file, nothing wrong\n")
+    values = made["measure"]["memory_bandwidth.read_per_clock"]["value"].items()
+    (card, value), (other, next_value), *_ = values
+    text = out.read_text(encoding="utf-8").replace(f"{card} = {value!r}", f"{card} = {value * 1000!r}", 1)
+    wrong.write_text(text.replace(f"{other} = {next_value!r}", f"{other} = {next_value / 10!r}", 1), encoding="utf-8")
+    told = gpucert("baseline", "lint", out, wrong)
+    assert told.exit_code == 2
+    place = "measure.memory_bandwidth.read_per_clock.value"
+    assert f"{wrong}: {place}.{card}: {value * 1000:g} is more than the silicon can" in told.output
+    assert f"{wrong}: {place}.{other}: " in told.output
+    assert "2 defects in 2 files" in told.output
+    for door in (
+        ("baseline", "diff", wrong),
+        ("baseline", "show", MODEL, "--baseline", wrong),
+        ("judge", fleet / "card-1", "--baseline", wrong, "--store", tmp_path / "ledger.sqlite"),
+    ):
+        refused = gpucert(*door)
+        assert (refused.exit_code, len(refused.output.splitlines())) == (2, 1), door
+        assert f"{wrong}: {place}" in refused.output
+        assert "and 1 more: `gpucert baseline lint FILE` tells all" in refused.output
+
+
+def test_lint_warns_of_kernels_that_this_version_does_not_have(
+    fleet: Path, tmp_path: Path, record: dict[str, Any]
+) -> None:
+    old = tmp_path / "old.toml"
+    learned(fleet, old)
+    old.write_text(old.read_text(encoding="utf-8").replace('kernel = "host"', 'kernel = "0123456789ab"'), "utf-8")
+    done = gpucert("baseline", "lint", old)
+    assert done.exit_code == 0
+    assert f"{old}: kernel is 0123456789ab, this version measures with host" in done.output
+
+
 def test_diff_tells_what_moves_and_whose_verdict_changes(fleet: Path, tmp_path: Path, record: dict[str, Any]) -> None:
     out = tmp_path / "a100.toml"
     learned(fleet, out)
@@ -177,22 +288,18 @@ def test_the_same_records_make_the_same_file(fleet: Path, tmp_path: Path) -> Non
     assert (tmp_path / "one.toml").read_bytes() == (tmp_path / "two.toml").read_bytes()
 
 
-WRONG_UNIT = """
-[measure."thermal.fast"]
-unit = "W"
-kernel = ""
-source = ""
-cards = []
-"""
+HEAD = f'model = "{MODEL}"\nversion = 1\nkernel = "host"\n'
+NOTHING = "[card]\n[measure]\n"
+WRONG_UNIT = '[card]\n[measure."thermal.fast"]\nunit = "W"\nvalue = {}\n'
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ('model = "NVIDIA A101"\nversion = 1\n', "model: no model 'NVIDIA A101'"),
+        (HEAD.replace("A100-SXM4-80GB", "A101") + NOTHING, "model: no model 'NVIDIA A101'"),
         ('model = "Tesla T4"\n', "version"),
         ("[", "toml"),
-        (f'model = "{MODEL}"\nversion = 1\n{WRONG_UNIT}', "measure.thermal.fast.unit is 'W', but limits are in '°C/W'"),
+        (HEAD + WRONG_UNIT, "measure.thermal.fast.unit is 'W', but limits are in '°C/W'"),
     ],
 )
 def test_a_file_that_cannot_be_used_is_one_line(tmp_path: Path, text: str, said: str) -> None:

@@ -32,7 +32,7 @@ def known(n: int, spread: float = 0.001) -> Baseline:
     """The A100's baseline with n reference cards around what the prior expects."""
     prior = for_model(shelf.get(A100))
     measures = {
-        limit.measure: Measured(limit.unit, "1", "test", tuple(_cards(limit.centre, n, spread)))
+        limit.measure: Measured(limit.unit, "test", tuple(_cards(limit.centre, n, spread)))
         for limit in prior.limits
         if not limit.measure.startswith("thermal.")
     }

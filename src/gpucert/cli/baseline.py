@@ -1,4 +1,4 @@
-"""`gpucert baseline`: what healthy cards of a model measure; learned from records, shown, and compared."""
+"""`gpucert baseline`: what healthy cards of a model measure; learned from records, shown, compared and checked."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from gpucert.cli.jobs import Judged
 
 
-@click.group(short_help="Learn, show and compare what healthy cards of a model measure.")
+@click.group(short_help="Learn, show, compare and check what healthy cards of a model measure.")
 def command() -> None:
-    """Learn, show and compare what healthy cards of a model measure.
+    """Learn, show, compare and check what healthy cards of a model measure.
 
     \b
     Example:
@@ -31,12 +31,13 @@ def command() -> None:
 @click.option(
     "--out", type=click.Path(path_type=Path, dir_okay=False), help="Where the baseline goes; else it is shown."
 )
-@click.option("--version", type=click.IntRange(1), default=1, show_default=True, help="Number of this baseline.")
+@click.option("--version", type=click.IntRange(1, 999), default=1, show_default=True, help="Number of this baseline.")
 def learn(records: tuple[Path, ...], out: Path | None, version: int) -> None:
     """Make a baseline of clean cards of one model. RECORD is a record.json, or a folder of runs.
 
     A card counts once, with its latest run. A card that fails any gate but those to be learned is left out and said.
-    A card that is off its siblings stays in the file and weighs little, and that is said too.
+    One whose values cannot be is left out too, and a measure in which most cards cannot be. A card that is off its
+    siblings stays in the file and weighs little. All of that is said.
 
     \b
     Example:
@@ -52,10 +53,7 @@ def learn(records: tuple[Path, ...], out: Path | None, version: int) -> None:
     for one in found:
         if one.against:
             click.echo(f"left out {printable(one.record)}: {printable(one.against[0])}", err=True)
-    try:
-        references = learning.learn(model, clean, defaults.shipped(), version)
-    except learning.MixedCandidatesError as error:
-        raise ProblemError(str(error)) from error
+    references = _believed(model, clean, version)
     for line in _suspects(learning.weigh(model, references, defaults.shipped())):
         click.echo(line, err=True)
     text = learning.as_toml(references)
@@ -81,6 +79,29 @@ def _candidates(paths: Iterable[Path]) -> "tuple[Model, list[Candidate]]":
         raise ProblemError(f"a baseline is of one model; these records are of {', '.join(sorted(models))}")
     (model,) = models.values()
     return model, [candidate(one.record, one.verdict, defaults.shipped(), str(path)) for path, one in judged]
+
+
+def _believed(model: "Model", candidates: "list[Candidate]", version: int) -> "References":
+    """What these cards teach, less what cannot be, which is said. Raises ProblemError where nothing is left."""
+    from gpucert.baselines import defaults, learn
+    from gpucert.cli import rules
+
+    while True:
+        try:
+            references = learn.learn(model, candidates, defaults.shipped(), version)
+        except learn.MixedCandidatesError as error:
+            raise ProblemError(str(error)) from error
+        defects = rules.defects_of(references)
+        if not defects:
+            return references
+        rows, cards = learn.blamed(references, defects)
+        for one in defects:
+            if one.measure not in rows:
+                click.echo(f"left out {printable(one.card)}: {printable(str(one))}", err=True)
+        for row in sorted(rows):
+            said = next(one.said for one in defects if one.measure == row)
+            click.echo(f"left out {row} of every card: {printable(said)}", err=True)
+        candidates = learn.without(candidates, rows, cards)
 
 
 def _judged(paths: Iterable[Path]) -> "Iterator[tuple[Path, Judged]]":
@@ -110,7 +131,7 @@ def _suspects(weighed: "Iterable[Weighed]") -> Iterator[str]:
 @click.argument("model")
 @click.option("--baseline", type=click.Path(path_type=Path, dir_okay=False), help="One that was learned.")
 def show(model: str, baseline: Path | None) -> None:
-    """Show the limits of a MODEL: centre, limit, reference cards, and how much is known about each.
+    """Show the limits of a MODEL: centre, limit and prior of each, and the reference cards with their conditions.
 
     \b
     Example:
@@ -134,19 +155,41 @@ def show(model: str, baseline: Path | None) -> None:
 
 def _shown(model: "Model", baseline: "Baseline", learned: "References | None") -> Iterator[str]:
     from gpucert.baselines import defaults, reference
+    from gpucert.baselines.baseline import centres
     from gpucert.baselines.learn import weigh
 
     of = defaults.shipped()
-    weighed = weigh(model, learned or reference.of_model(model.key, of), of)
-    yield f"{baseline.model}, version {baseline.version}, {baseline.sha256[:16]}"
+    references = learned or reference.of_model(model.key, of)
+    weighed = weigh(model, references, of)
+    yield f"{baseline.model}, version {baseline.version}, sha256 {baseline.sha256}"
     yield "limit |, centre ^, reference cards o (x where one is off its siblings); scale in percent of the centre"
-    for limit in baseline.limits:
+    for limit, centre in zip(baseline.limits, centres(model), strict=True):
         cards = [one for one in weighed if one.measure == limit.measure]
         sign = "≥" if limit.better == "higher" else "≤"
+        prior = of.rule(limit.measure)[1].prior(centre.u)
         yield ""
         yield f"{limit.measure} in {limit.unit.value}: centre {limit.centre:g}, limit {sign} {limit.limit:g}"
         yield f"  {_drawing(limit, cards)}"
-        yield f"  n = {limit.n} ({limit.grade}); {limit.source}"
+        yield f"  n = {limit.n} ({limit.grade}){f'; {limit.source}' if limit.n else ''}"
+        spreads = f"cards of one model differ by s0 = {prior.s0:.1%}, models from it by t0 = {prior.t0:.1%}"
+        yield f"  {centre.source}; {spreads}"
+    yield f"\nshares of the specification: {'; '.join(model.sources['achieved'])}"
+    yield f"resistances: {'; '.join(model.sources['thermal'])}"
+    yield from _behind(references, weighed)
+
+
+def _behind(references: "References", weighed: "Iterable[Weighed]") -> Iterator[str]:
+    """The cards behind the limits, with what and in what each was measured, and how much it weighs."""
+    if not references.conditions:
+        yield "\nno reference cards: every limit is the prior's"
+        return
+    yield f"\n{len(references.conditions)} reference cards, measured with kernels of version {references.kernel}"
+    for card, one in references.conditions.items():
+        weights = [each.weight for each in weighed if each.card == card]
+        inlet = one.inlet_c if isinstance(one.inlet_c, str) else f"{one.inlet_c:g} °C"
+        yield f"  {printable(card)}  {one.tested_at.isoformat()}, inlet {inlet}, weighs {min(weights):.2f} or more"
+        with_what = f"driver {one.driver}, CUDA {one.cuda}, cuBLAS {one.cublas}, gpucert {one.gpucert}"
+        yield f"    {printable(with_what)}, record sha256 {one.record_sha256}"
 
 
 WIDTH = 61
@@ -222,3 +265,51 @@ def _changed(records: tuple[Path, ...], learned: "References") -> Iterator[str]:
 def _in_short(judged: "Judged") -> str:
     codes = ", ".join(one.code for one in judged.verdict.diagnoses if not one.advisory)
     return f"{judged.verdict.outcome.value}{f' ({codes})' if codes else ''}"
+
+
+@command.command("lint")
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, dir_okay=False), metavar="FILE…")
+@click.pass_context
+def lint(ctx: click.Context, files: tuple[Path, ...]) -> None:
+    """Check FILEs of reference cards: units, ceilings, rows of another measure or model, cards and records named twice.
+
+    What is wrong here is refused wherever a baseline is used. Exit code 0 when nothing is wrong, 2 when something is.
+
+    \b
+    Example:
+      gpucert baseline lint a100.toml
+    """
+    from gpucert.cli import rules
+
+    wrong = 0
+    for file in files:
+        try:
+            found = rules.unlinted(file)
+        except ProblemError as error:
+            click.echo(printable(error.message))
+            wrong += 1
+            continue
+        defects = rules.defects_of(found)
+        wrong += len(defects)
+        for defect in defects:
+            click.echo(printable(f"{file}: {defect}"))
+        for line in _of_other_kernels(file, found):
+            click.echo(printable(line), err=True)
+    if wrong:
+        click.echo(f"gpucert: {'1 defect' if wrong == 1 else f'{wrong} defects'} in {_files(files)}", err=True)
+        ctx.exit(2)
+    click.echo(f"{_files(files)}, nothing wrong")
+
+
+def _files(files: tuple[Path, ...]) -> str:
+    return "1 file" if len(files) == 1 else f"{len(files)} files"
+
+
+def _of_other_kernels(file: Path, found: "References") -> Iterator[str]:
+    """No defect, because records of those kernels may still be judged again; but new ones cannot be."""
+    from gpucert.stress import kernels
+    from gpucert.verdict.candidate import WITHOUT_KERNELS
+
+    ours = WITHOUT_KERNELS if found.simulated else kernels.version()
+    if found.kernel != ours:
+        yield f"{file}: kernel is {found.kernel}, this version measures with {ours}: it judges older records only"

@@ -9,6 +9,7 @@ import msgspec
 
 from gpucert import record as records
 from gpucert.baselines import baseline as baselines
+from gpucert.baselines import defaults, reference
 from gpucert.baselines.limit import Baseline
 from gpucert.baselines.reference import References
 from gpucert.catalogue.model import Model
@@ -19,6 +20,7 @@ from gpucert.outcome import ExitCode
 from gpucert.record import Identity, PlanRun, Record, UnreadableRecordError
 from gpucert.run import journal, whole_file
 from gpucert.store.ledger import Ledger, LedgerError, NewAttempt, NewJudgement, default_path, open_ledger
+from gpucert.verdict.candidate import kernel_of
 from gpucert.verdict.judge import judge
 from gpucert.verdict.verdict import SCHEMA, Verdict
 
@@ -103,13 +105,20 @@ def judge_file(path: Path, rules: Rules) -> Judged:
 
 
 def _baseline(path: Path, record: Record, model: Model | None, learned: References | None) -> Baseline | None:
-    """The baseline of a model, learned or shipped; one that is of another model or kind of card is refused."""
+    """The baseline of a model, learned or shipped; one of another model, kind of card or kernels is refused."""
     if model is None:
         return None
     if learned is not None and learned.model != model.key:
         raise ProblemError(f"{path}: the card is a {model.key!r}, the baseline is of {learned.model!r}")
     if learned is not None and learned.simulated and not record.simulated:
         raise ProblemError(f"{path}: a baseline of virtual cards judges no real one; learn one from real cards")
+    kernel = kernel_of(record)
+    if learned is not None and learned.kernel != kernel:
+        mixed = f"measured with kernels of version {kernel}, the baseline of {learned.model} with {learned.kernel}"
+        raise ProblemError(f"{path}: {mixed}; learn one from records of the same version, or judge without it")
+    if learned is None:  # where other kernels ran, the prior judges, because its limits say so: n = 0
+        shipped = defaults.shipped()
+        return baselines.build(model, shipped, reference.of_model(model.key, shipped).for_kernel(kernel))
     return baselines.for_model(model, learned)
 
 

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
-from gpucert.baselines import defaults, reference
+from gpucert.baselines import defaults, lint, reference
 from gpucert.baselines.reference import References
 from gpucert.catalogue import shelf
 from gpucert.cli.console import ProblemError
@@ -81,7 +81,16 @@ def _policy(path: Path | None) -> Policy:
 
 
 def references(path: Path) -> References:
-    """The reference cards of a file; the model that it names must be of the catalogue. Raises ProblemError."""
+    """The reference cards of a file, of a model of the catalogue that can have measured them. Raises ProblemError."""
+    found = unlinted(path)
+    if defects := defects_of(found):
+        more = f" (and {len(defects) - 1} more: `gpucert baseline lint FILE` tells all)" if len(defects) > 1 else ""
+        raise ProblemError(f"{path}: {defects[0]}{more}")
+    return found
+
+
+def unlinted(path: Path) -> References:
+    """The reference cards of a file, whether or not they can be. Raises ProblemError for one that cannot be read."""
     text = _read(path)
     try:
         found = reference.parse(text, str(path), None, defaults.shipped())
@@ -91,6 +100,11 @@ def references(path: Path) -> References:
     except shelf.UnknownModelError as error:
         raise ProblemError(f"{path}: model: {error}") from error
     return found
+
+
+def defects_of(found: References) -> tuple[lint.Defect, ...]:
+    """What in these reference cards cannot be true of their model."""
+    return lint.lint(shelf.get(found.model), found, defaults.shipped(), shelf.every())
 
 
 def _read(path: Path) -> str:

@@ -2,11 +2,22 @@
 
 from collections.abc import Iterator
 
+import msgspec
+
 from gpucert.baselines.defaults import Defaults
 from gpucert.baselines.learn import Candidate
+from gpucert.baselines.reference import NOT_STATED, Conditions
 from gpucert.outcome import Outcome
 from gpucert.record import Record
 from gpucert.verdict.verdict import Finding, Verdict
+
+WITHOUT_KERNELS = "host"
+"""The version of the kernels in a record that names none: what a virtual card ran was computed by the host."""
+
+
+def kernel_of(record: Record) -> str:
+    """The version of the kernels that a record's rates were measured with."""
+    return record.versions.get("kernels", WITHOUT_KERNELS)
 
 
 def candidate(record: Record, verdict: Verdict, defaults: Defaults, source: str) -> Candidate:
@@ -21,15 +32,19 @@ def candidate(record: Record, verdict: Verdict, defaults: Defaults, source: str)
         for name, one in measured.items()
         if name in defaults.measures and isinstance(one.value, int | float) and one.unit == defaults.measures[name].unit
     }
+    conditions = _conditions(record, verdict.record_sha256)
+    known = conditions if isinstance(conditions, Conditions) else None
+    unknown = () if isinstance(conditions, Conditions) else (conditions,)
+    card, pdi = record.card.card_id, record.card.pdi
     return Candidate(
-        card=record.card.card_id,
-        tested_at=record.started_at,
+        card=card,
+        also=pdi if isinstance(pdi, str) and pdi != card else None,
         record=source,
-        kernel=record.versions.get("kernels", "host"),
-        conditions=_conditions(record),
+        kernel=kernel_of(record),
+        conditions=known,
         simulated=record.simulated,
         values=values,
-        against=tuple(_against(record, verdict, defaults)),
+        against=(*unknown, *_against(record, verdict, defaults)),
     )
 
 
@@ -55,8 +70,12 @@ def _disqualifies(finding: Finding, defaults: Defaults) -> bool:
     return finding.outcome is Outcome.FAIL and not learned and not finding.advisory
 
 
-def _conditions(record: Record) -> str:
-    versions = record.versions
-    named = [f"{name} {versions[name]}" for name in ("driver", "cuda_runtime", "cublas", "gpucert") if name in versions]
-    named.append("inlet not stated" if record.inlet_c is None else f"inlet {record.inlet_c:g} °C")
-    return ", ".join(named)
+def _conditions(record: Record, sha256: str) -> Conditions | str:
+    """With what and in what the card was measured; else why that is no reference."""
+    said = {name: record.versions.get(name, NOT_STATED) for name in ("driver", "cublas", "gpucert")}
+    said |= {"cuda": record.versions.get("cuda_runtime", NOT_STATED), "tested_at": record.started_at}
+    inlet = NOT_STATED if record.inlet_c is None else float(record.inlet_c)
+    try:
+        return msgspec.convert({**said, "inlet_c": inlet, "record_sha256": sha256}, Conditions)
+    except msgspec.ValidationError as error:
+        return f"its conditions are none of a reference: {error}"
