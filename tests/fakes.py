@@ -1,50 +1,27 @@
-"""A bench without processes: a virtual card, its medium and a probe in one place, for tests of probes and workloads."""
+"""A bench that shows what a probe said: a virtual card, its medium and a probe in one place, for tests of both."""
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from gpucert import probes
-from gpucert.device.simulated.card import VirtualCard
 from gpucert.device.simulated.medium import VirtualMedium
 from gpucert.device.simulated.scenario import parse
-from gpucert.device.simulated.wire import Advance, Load
 from gpucert.probes.bench import SetTwiceError, UndeclaredMeasureError
 from gpucert.reading import Absence, Absent, Reading
-from gpucert.record import Counters, Identity, Mismatch, Sample, Settings
+from gpucert.record import Mismatch
 from gpucert.stress.backend import Backend
 from gpucert.stress.host import HostBackend
+from gpucert.trials import in_process
 
 HEALTHY = 'model = "NVIDIA A100-SXM4-80GB"\nvram_mib = 4\nseed = 3\necc = false\n'
 
 
-class InProcessCard:
-    """A virtual card that answers as the monitor does, and the call that advances it."""
+class InProcessCard(in_process.InProcessCard):
+    """The card of a scenario's text, and the backend that loads it."""
 
     def __init__(self, scenario: str) -> None:
-        self.scenario = parse(scenario, "test")
-        self.virtual = VirtualCard(self.scenario)
-        self._samples: list[Sample] = []
-
-    def advance(self, seconds: float, load: Load) -> Advance:
-        moved = self.virtual.advance(seconds, load)
-        self._samples.extend(self.virtual.drain())
-        return moved
-
-    def identity(self) -> Identity:
-        return self.virtual.identity()
-
-    def settings(self) -> Settings:
-        return self.virtual.settings()
-
-    def counters(self) -> Counters:
-        return self.virtual.counters()
-
-    def samples(self, since_s: float) -> tuple[Sample, ...]:
-        return tuple(sample for sample in self._samples if sample.at_s >= since_s)
-
-    def now_s(self) -> float:
-        return self.virtual.now_s()
+        super().__init__(parse(scenario, "test"))
 
     def backend(self, probe: str = "") -> HostBackend:
         memory = bytearray(self.virtual.memory_bytes)
