@@ -13,7 +13,7 @@ from itertools import combinations, pairwise
 from msgspec import Struct, structs
 
 from gpucert.catalogue import sources
-from gpucert.catalogue.matching import FIRST_TURING_DEVICE, memory_agrees
+from gpucert.catalogue.matching import FIRST_TURING_DEVICE, is_mining, memory_agrees
 from gpucert.catalogue.model import Model
 
 GROUPS = frozenset({"identity", "structure", "memory", "peak", "achieved", "power", "thermal", "links"})
@@ -160,18 +160,13 @@ _BESIDE_FP16 = {"tf32": (0.5,), "int8": (2, 4), "fp8": (2,)}
 """Dense rates beside FP16 with FP32 accumulation, which GeForce cards run at half rate and INT8 at full."""
 
 
-def _is_mining(model: Model) -> bool:
-    """Mining cards throttle their arithmetic by firmware: no peak of theirs is known."""
-    return "CMP" in model.key
-
-
 def _rates(model: Model) -> _Complaints:
     peak = model.peak
     for name, value in structs.asdict(peak).items():
         if isinstance(value, float) and not 0 < value < 20_000:
             yield f"peak.{name}", f"{value} TFLOP/s is no rate of one GPU"
     if peak.fp32 is None:
-        if not _is_mining(model):
+        if not is_mining(model.key):
             yield "peak.fp32", "missing; only mining cards have no known rate"
         return
     exact = 2e-6 * model.cuda_cores * peak.clock_mhz  # TFLOP/s = 2 × cores × MHz / 10⁶
@@ -199,7 +194,7 @@ def _fp64(model: Model, fp32: float) -> _Complaints:
 def _tensor(model: Model) -> _Complaints:
     peak = model.peak
     if peak.fp16 is None:
-        if model.architecture != "Pascal" and not _is_mining(model):
+        if model.architecture != "Pascal" and not is_mining(model.key):
             yield "peak.fp16", f"missing, though {model.architecture} has tensor cores"
         return
     if model.key not in _CUT_TENSOR and model.chip != "GB100":

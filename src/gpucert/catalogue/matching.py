@@ -18,6 +18,9 @@ NAMELESS = "graphics device"
 FIRST_TURING_DEVICE = 0x1E00
 """Below it no new device id will be given out, so that an id that is not listed is the id of another model."""
 
+MINING = re.compile(r"\b(CMP \d+HX|P10[246]-\d{3})\b", re.IGNORECASE)
+"""Names of the lines that NVIDIA sold for mining: without displays, on a narrow link, with throttled arithmetic."""
+
 By = Literal["subsystem", "device", "name", "nothing"]
 
 
@@ -76,6 +79,11 @@ def name_agrees(model: Model, name: str) -> bool:
     return _bare(name) in {_bare(known) for known in model.names}
 
 
+def is_mining(name: str) -> bool:
+    """Whether this is the name of a card that was made for mining alone."""
+    return MINING.search(name) is not None
+
+
 def _with_pci(models: tuple[Model, ...], pci: PciId, name_of: NameOf) -> tuple[By, tuple[Model, ...]]:
     """Models with just this subsystem; else those of the device, less those that NVIDIA gives another subsystem."""
     if pci.subdevice is not None and (exact := tuple(model for model in models if pci in model.pci)):
@@ -105,6 +113,8 @@ def _among(pool: tuple[Model, ...], by: By, pci: PciId, answers: Answers) -> Mat
 
 
 def _decided(model: Model, by: By, because: str, answers: Answers) -> Match:
+    if is_mining(model.key):
+        because += " (a mining card: its firmware throttles arithmetic, so that no rate of arithmetic is judged)"
     match = Match(
         model=model,
         candidates=(model.key,),
@@ -121,10 +131,17 @@ def _decided(model: Model, by: By, because: str, answers: Answers) -> Match:
 def _objections(match: Match, model: Model, answers: Answers) -> list[str]:
     said = (
         (match.name_agrees, f"the name says {answers.name!r}"),
-        (match.memory_agrees, f"it has {answers.memory_mib} MiB of memory instead of {model.memory.size_gib} GiB"),
+        (match.memory_agrees, _other_memory(model, answers.memory_mib)),
         (match.cores_agree, f"it has {answers.cuda_cores} CUDA cores instead of {model.cuda_cores}"),
     )
     return [text for agrees, text in said if agrees is False]
+
+
+def _other_memory(model: Model, memory_mib: int | None) -> str:
+    """Right device id, wrong size: more than any such card was sold with was soldered on later, or is a lie."""
+    said = f"it has {memory_mib} MiB of memory instead of {model.memory.size_gib} GiB"
+    more = memory_mib is not None and memory_mib > model.memory.size_gib * MIB_PER_GIB
+    return f"{said} (modified cards with more memory are on the market, and this may be one)" if more else said
 
 
 def _not_listed(models: tuple[Model, ...], pci: PciId, answers: Answers, name_of: NameOf) -> Match:
@@ -132,7 +149,11 @@ def _not_listed(models: tuple[Model, ...], pci: PciId, answers: Answers, name_of
     namesakes = _namesakes(models, answers.name)
     official = name_of(pci) or name_of(PciId(pci.device))
     agrees = _unlisted_name_agrees(pci, answers.name, official, namesakes)
-    reason = _id("subsystem", pci) + (f" is {official}, which" if official else "") + " is not in the catalogue"
+    mining = is_mining(official or answers.name or "")
+    known = f" is {official}{' (a mining card)' if mining else ''}, which" if official else ""
+    reason = f"{_id('subsystem', pci)}{known} is not in the catalogue"
+    if mining and not official:
+        reason += " and has the name of a mining card"
     if agrees and namesakes:
         reason += " in this variant"
     elif agrees is False or namesakes:
