@@ -7,12 +7,13 @@ A record is written by the measuring wing and read by the judging wing; the two 
 
 import math
 import re
+from collections.abc import Mapping, Sequence
 from enum import IntFlag
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self, TypeAlias
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from gpucert.outcome import StepStatus
 from gpucert.reading import NOT_ASKED, Absence, Absent, Reading
@@ -228,11 +229,25 @@ class Event(Struct, frozen=True, forbid_unknown_fields=True):
     text: str
 
 
+Column: TypeAlias = tuple[float | Absence, ...]
+
+
 class Trace(Struct, frozen=True, forbid_unknown_fields=True):
-    """Telemetry or a probe's own series over one step: every channel has one value for each time."""
+    """Telemetry or a probe's own series over one step; `column` reads it, `of` makes it."""
 
     at_s: tuple[float, ...]
-    channels: dict[str, tuple[float | Absence, ...]]
+    channels: dict[str, Column | float | Absence]
+    """Of each channel one value for each time, or a single one where it never changed."""
+
+    @classmethod
+    def of(cls, at_s: tuple[float, ...], columns: Mapping[str, Column]) -> Self:
+        """A trace of whole columns; one that holds the same value throughout is kept as that value."""
+        return cls(at_s, {name: column[0] if len(set(column)) == 1 else column for name, column in columns.items()})
+
+    def column(self, channel: str) -> Column:
+        """The values of a channel, one for each time; none where the channel was not recorded."""
+        kept = self.channels.get(channel, ())
+        return kept if isinstance(kept, tuple) else (kept,) * len(self.at_s)
 
 
 class Declared(Struct, frozen=True, forbid_unknown_fields=True):
@@ -373,14 +388,19 @@ class UnreadableRecordError(ValueError):
     """A file is not a record that this version can read; the text names the file, the field and the remedy."""
 
 
+_COLUMN = re.compile(rb"\[\n((?:[^][{}\"]++|\"[a-z_]*+\")*+)\]")
+"""A list of numbers and plain words, indented. No string holds a line feed, so none is taken for one."""
+
+
 def encode(value: object) -> bytes:
-    """Canonical JSON of any of these structs: sorted keys, indented, a newline at the end.
+    """Canonical JSON of any of these structs: sorted keys, indented, columns on one line, a newline at the end.
 
     Raises ValueError for a float that is not finite, because msgspec would write NaN as null in silence.
     """
     tree = msgspec.to_builtins(value)
     _refuse_not_finite(tree, "")
-    return msgspec.json.format(msgspec.json.encode(tree, order="sorted"), indent=1) + b"\n"
+    text = msgspec.json.format(msgspec.json.encode(tree, order="sorted"), indent=1)
+    return _COLUMN.sub(lambda found: b"[%b]" % b" ".join(found[1].split()), text) + b"\n"
 
 
 def _refuse_not_finite(tree: Any, path: str) -> None:  # noqa: ANN401  # a JSON tree is untyped by nature
@@ -390,34 +410,70 @@ def _refuse_not_finite(tree: Any, path: str) -> None:  # noqa: ANN401  # a JSON 
         case dict():
             for key, item in tree.items():
                 _refuse_not_finite(item, f"{path}.{key}")
-        case list() | tuple():
+        case list() | tuple() if not _all_finite(tree):
             for position, item in enumerate(tree):
                 _refuse_not_finite(item, f"{path}[{position}]")
         case _:
             pass
 
 
+def _all_finite(items: Sequence[Any]) -> bool:
+    """Whether these are finite numbers and nothing else: thousands at once, because most of a record is columns."""
+    try:
+        return all(map(math.isfinite, items))
+    except (TypeError, OverflowError):
+        return False
+
+
 _TOO_LONG = re.compile(rb"[:\[,]\s*-?[0-9]{21,}")
+_AS_ZEROS = bytes.maketrans(b"123456789", b"000000000")
 
 
-def decode(data: bytes, source: str) -> Record:
-    """Read a record from its JSON bytes; `source` names them in errors. Raises UnreadableRecordError."""
-    try:
-        schema = msgspec.json.decode(data, type=_SchemaOnly, strict=True).schema
-    except msgspec.DecodeError as error:
-        raise UnreadableRecordError(f"{source}: not a gpucert record: {error}") from error
-    if _TOO_LONG.search(data):
-        raise UnreadableRecordError(f"{source}: holds a number of more than 20 digits, which no card counts to")
-    if schema != SCHEMA:
-        raise UnreadableRecordError(f"{source}: schema is {schema!r}, this version reads {SCHEMA!r}")
-    try:
-        return msgspec.json.decode(data, type=Record)
-    except msgspec.DecodeError as error:
-        raise UnreadableRecordError(f"{source}: {error}") from error
+def _holds_too_long_a_number(data: bytes) -> bool:
+    """Whether an integer has more than 20 digits, which would overflow in the arithmetic of judging.
+
+    The expression takes ten times as long as reading the record, so it is asked only where so many digits are in a row.
+    """
+    return b"0" * 21 in data.translate(_AS_ZEROS) and _TOO_LONG.search(data) is not None
+
+
+class _Stored(Record, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A record as it stands in a file, which must say its schema."""
+
+    schema: str
 
 
 class _SchemaOnly(Struct):
     schema: str
+
+
+def decode(data: bytes, source: str) -> Record:
+    """Read a record from its JSON bytes; `source` names them in errors. Raises UnreadableRecordError."""
+    too_long = _holds_too_long_a_number(data)
+    try:
+        stored = msgspec.json.decode(data, type=_Stored)
+    except msgspec.DecodeError as error:
+        _refuse_other_schemas(data, source)
+        if not too_long:
+            raise UnreadableRecordError(f"{source}: {error}") from error
+    else:
+        _refuse_schema(stored.schema, source)
+        if not too_long:
+            return Record(**structs.asdict(stored))
+    raise UnreadableRecordError(f"{source}: holds a number of more than 20 digits, which no card counts to")
+
+
+def _refuse_other_schemas(data: bytes, source: str) -> None:
+    try:
+        schema = msgspec.json.decode(data, type=_SchemaOnly, strict=True).schema
+    except msgspec.DecodeError as error:
+        raise UnreadableRecordError(f"{source}: not a gpucert record: {error}") from error
+    _refuse_schema(schema, source)
+
+
+def _refuse_schema(schema: str, source: str) -> None:
+    if schema != SCHEMA:
+        raise UnreadableRecordError(f"{source}: schema is {schema!r}, this version reads {SCHEMA!r}")
 
 
 def load(path: Path) -> Record:

@@ -195,8 +195,8 @@ def test_a_step_of_seven_minutes_is_kept_in_full_and_a_longer_one_by_the_second(
     assert thinned is not None
     assert len(full.at_s) == 4200
     assert thinned.at_s == tuple(float(second) for second in range(421))
-    assert {len(column) for column in thinned.channels.values()} == {421}
-    assert full.channels["power_w"][0] is Absence.UNKNOWN
+    assert {len(thinned.column(name)) for name in telemetry.CHANNELS} == {421}
+    assert full.column("power_w")[0] is Absence.UNKNOWN
     assert telemetry.StepTelemetry().trace() is None
 
 

@@ -47,7 +47,7 @@ def test_the_record_says_what_was_run(tmp_path: Path) -> None:
     assert good.before.energy_mj == 0
     assert good.after.energy_mj == 5
     assert len(good.traces["telemetry"].at_s) == 25
-    assert good.traces["turns"].channels["value"] == (1.0, "absurd")
+    assert good.traces["turns"].column("value") == (1.0, "absurd")
     assert "telemetry" not in reads.traces, "no time passed, so nothing was sampled"
     assert record.station.os
     assert "HOSTNAME" not in os.environ or os.environ["HOSTNAME"] not in (tmp_path / "card/record.json").read_text()
@@ -241,7 +241,7 @@ def test_a_real_card_lives_in_the_hosts_time(tmp_path: Path, sensor: Path) -> No
     assert (good.status, reads.status) == (StepStatus.RAN, StepStatus.RAN)
     assert not record.simulated
     assert record.scenario == ""
-    assert set(good.traces["telemetry"].channels["temperature_c"]) == {40.0}
+    assert set(good.traces["telemetry"].column("temperature_c")) == {40.0}
     assert 0 <= good.began_s < good.ended_s <= reads.began_s
 
 

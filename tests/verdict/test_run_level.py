@@ -205,7 +205,7 @@ def test_the_inlet_of_a_passive_card_is_worked_out_from_its_rest(soaked: Record)
 
     def warmer(step: StepRecord) -> StepRecord:
         trace = step.traces["telemetry"]
-        raised = tuple(value + 15 for value in trace.channels["temperature_c"] if isinstance(value, float))
+        raised = tuple(value + 15 for value in trace.column("temperature_c") if isinstance(value, float))
         channels = dict(trace.channels) | {"temperature_c": raised}
         return structs.replace(step, traces={"telemetry": structs.replace(trace, channels=channels)})
 

@@ -326,7 +326,7 @@ def _joined(traces: list[Trace], channel: str) -> tuple[list[float], list[float 
     values: list[float | None] = []
     for trace in traces:
         times.extend(trace.at_s)
-        row = trace.channels.get(channel, (Absence.UNKNOWN,) * len(trace.at_s))
+        row = trace.column(channel) or (Absence.UNKNOWN,) * len(trace.at_s)
         values.extend(None if isinstance(value, Absence) else float(value) for value in row)
     return times, values
 

@@ -71,7 +71,5 @@ class StepTelemetry:
 
 def trace(samples: Sequence[Sample]) -> Trace:
     """Samples as columns."""
-    return Trace(
-        at_s=tuple(sample.at_s for sample in samples),
-        channels={name: tuple(_value(getattr(sample, name)) for sample in samples) for name in CHANNELS},
-    )
+    columns = {name: tuple(_value(getattr(sample, name)) for sample in samples) for name in CHANNELS}
+    return Trace.of(tuple(sample.at_s for sample in samples), columns)

@@ -194,7 +194,7 @@ class WorkBench:
         if name == "telemetry" or not all(map(math.isfinite, at_s)):
             raise ValueError(f"trace {name!r}: `telemetry` belongs to the monitor, and times must be numbers")
         self._pulse.worked()
-        self._supervisor.send(Traced(name=name, trace=Trace(tuple(map(float, at_s)), columns)))
+        self._supervisor.send(Traced(name=name, trace=Trace.of(tuple(map(float, at_s)), columns)))
 
     def progress(self, fraction: float, text: str) -> None:
         """Tell the person who waits, at most ten times a second."""

@@ -89,30 +89,36 @@ def _nothing(step: StepRecord, why: str) -> Heat:
 
 def _columns(trace: Trace) -> _Columns | str:
     """Rows that have both temperature and power, on an even grid; a sentence where that cannot be had."""
-    temperature, power = trace.channels.get("temperature_c", ()), trace.channels.get("power_w", ())
-    fan = trace.channels.get("fan_percent", ())
-    rows = [
-        (at, float(t), float(p))
-        for at, t, p in zip(trace.at_s, temperature, power, strict=False)
-        if not isinstance(t, Absence) and not isinstance(p, Absence)
-    ]
-    if len(rows) < 100:
+    times = np.array(trace.at_s, dtype=np.float64)
+    degrees, watts, fan = (_numbers(trace, name) for name in ("temperature_c", "power_w", "fan_percent"))
+    read = np.isfinite(degrees) & np.isfinite(watts)
+    if np.count_nonzero(read) < 100:
         return "there is no telemetry of temperature and power"
-    times, degrees, watts = (np.array(column) for column in zip(*rows, strict=True))
-    gaps = np.diff(times)
+    at_s, degrees, watts = times[read], degrees[read], watts[read]
+    gaps = np.diff(at_s)
     if float(np.min(gaps)) <= 0 or float(np.max(gaps)) > LONGEST_GAP_S:
         return "the telemetry has gaps: ten rows a second are needed"
     if float(np.max(np.abs(degrees))) > 1000 or float(np.max(np.abs(watts))) > 1e5:
         return "the telemetry holds values that cannot be"
-    grid = np.arange(times[0], times[-1] + SPACING_S / 2, SPACING_S)
-    turning = [(at, float(f)) for at, f in zip(trace.at_s, fan, strict=False) if not isinstance(f, Absence)]
-    fan_at_s, fan_percent = (np.array(column) for column in zip(*turning, strict=True)) if turning else (None, None)
+    grid = np.arange(at_s[0], at_s[-1] + SPACING_S / 2, SPACING_S)
+    turning = np.isfinite(fan)
     return _Columns(
         grid,
-        np.interp(grid, times, degrees),
-        np.interp(grid, times, watts),
-        None if fan_at_s is None or fan_percent is None else np.interp(grid, fan_at_s, fan_percent),
+        np.interp(grid, at_s, degrees),
+        np.interp(grid, at_s, watts),
+        np.interp(grid, times[turning], fan[turning]) if turning.any() else None,
     )
+
+
+def _numbers(trace: Trace, channel: str) -> Array:
+    """One value of a channel for each time of the trace, NaN where there is none."""
+    column = trace.column(channel)[: len(trace.at_s)]
+    padded = np.full(len(trace.at_s), math.nan)
+    try:
+        padded[: len(column)] = column
+    except ValueError:  # because a word stands among the numbers
+        padded[: len(column)] = [math.nan if isinstance(value, Absence) else value for value in column]
+    return padded
 
 
 def _fitted(step: StepRecord, rows: _Columns, began: float, ended: float) -> Heat:
