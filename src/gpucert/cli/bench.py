@@ -78,7 +78,11 @@ def _lines(table: "Table") -> "Iterator[str]":
 @click.option("--cards", default=20, show_default=True, type=click.IntRange(1, 100_000), help="Cards of each model.")
 @click.option("--model", "models", multiple=True, metavar="KEY", help="Instead of five that differ; repeatable.")
 @click.option(
-    "--fault", "faults", multiple=True, metavar="KIND[:F=V,…]", help="Plant it in every card and count it; repeatable."
+    "--fault",
+    "faults",
+    multiple=True,
+    metavar="KIND[:F=V,…]",
+    help="A fault as scenarios name it, planted in every card; repeatable.",
 )
 @click.option(
     "--baseline",
@@ -104,7 +108,8 @@ def cards(
     not how well the catalogue knows real cards. Uses all cores; 300 cards of five models take about ten minutes on two.
 
     \b
-    Exit codes: 0, or 20 where the exact 95 % bounds refute the promised rate, 30 where healthy cards were not tested.
+    Exit codes: 0; 20 where the exact 95 % bounds refute the promised rate;
+    30 where healthy cards were not tested by every limit.
     \b
     Examples:
       gpucert bench cards --cards 300
