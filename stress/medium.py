@@ -42,8 +42,13 @@ class Medium(Protocol):
     def load(self, first_word: int, count: int, sm: int) -> Words:
         """What SM `sm` reads. May raise UncorrectableEccError or DeviceLostError."""
 
-    def store(self, first_word: int, words: Words, sm: int) -> None:
-        """Write words from SM `sm`."""
+    def store(
+        self, first_word: int, words: Words, sm: int, *, descending: bool = False, keep: Words | None = None
+    ) -> None:
+        """Write words from SM `sm`, the last of them first if `descending`; bits set in `keep` are not stored.
+
+        An `sm` of −1 is the copy engine.
+        """
 
     def flush(self) -> None:
         """Empty the L2."""

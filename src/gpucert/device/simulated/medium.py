@@ -89,10 +89,12 @@ class VirtualMedium:
             self._move(0.0, Load(corrected=loaded.corrected, uncorrected=loaded.uncorrected))
         return loaded.words
 
-    def store(self, first_word: int, words: Words, sm: int) -> None:  # all SMs share this path so far
+    def store(
+        self, first_word: int, words: Words, sm: int, *, descending: bool = False, keep: Words | None = None
+    ) -> None:  # all SMs share this path so far
         """Write words from SM `sm`. Raises UncorrectableEccError or DeviceLostError."""
         self._stay_alive()
-        self._memory.store(first_word, words)
+        self._memory.store(first_word, words, keep)
 
     def flush(self) -> None:
         """Empty the L2."""

@@ -20,6 +20,7 @@ from gpucert.stress.backend import WORD_BYTES
 
 Words = NDArray[np.uint64]
 _SMALLEST_L2_WORDS = 64
+_WHOLE_WORD = (1 << 64) - 1
 
 
 class WindowSizeError(ValueError):
@@ -57,16 +58,28 @@ class CardMemory:
         for word, damage in self._faulty.items():
             self._cells[word] = kept(damage, self._meant[word], self._meant[word])
 
-    def store(self, first_word: int, words: Words) -> None:
-        """Write words."""
+    def store(self, first_word: int, words: Words, keep: Words | None = None) -> None:
+        """Write words; bits set in `keep` stay as they are in the cells."""
         words = self._along_the_path(first_word, words)
-        self._recent.wrote(first_word, words)
+        if keep is None:
+            self._recent.wrote(first_word, words)
+        else:
+            self._recent.flush()  # a simplification: what is stored in part is not held
         for offset, physical, length in self._decoder.stretches(first_word, len(words)):
+            cells = self._cells[physical : physical + length]
             before = {word: int(self._cells[word]) for word, _ in self._faulty_within(physical, length)}
-            self._cells[physical : physical + length] = words[offset : offset + length]
+            if keep is None:
+                cells[:] = words[offset : offset + length]
+            else:
+                part = keep[offset : offset + length]
+                cells[:] = words[offset : offset + length] & ~part | cells & part
             for word, damage in self._faulty_within(physical, length):
-                self._meant[word] = int(self._cells[word])
-                self._cells[word] = kept(damage, before[word], self._meant[word])
+                part_of_word = 0 if keep is None else int(keep[offset + word - physical])
+                if part_of_word == _WHOLE_WORD:
+                    continue
+                stored = int(words[offset + word - physical])
+                self._meant[word] = stored & ~part_of_word | self._meant[word] & part_of_word
+                self._cells[word] = kept(damage, before[word], int(self._cells[word]))
 
     def _along_the_path(self, first_word: int, words: Words) -> Words:
         """What arrives of stored words where the path itself is faulty."""
