@@ -1,0 +1,108 @@
+"""A card whose model nobody knows: every absolute gate holds, nothing is claimed of its speed, no absence is a pass."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from gpucert.baselines import defaults
+from gpucert.cli import main
+
+UNKNOWN = """
+seed = 7
+[identity]
+name = "NVIDIA Something New"
+pci_device = "2fff"
+pci_subvendor = "10de"
+pci_subdevice = "1234"
+"""
+A100, RTX_3090, V100 = "NVIDIA A100-SXM4-80GB", "NVIDIA GeForce RTX 3090", "Tesla V100-SXM2-32GB"
+
+
+def verdict_of(folder: Path, model: str, faults: str = "", plan: str = "quick") -> dict[str, Any]:
+    """The verdict of a virtual card that is this model and answers as one that the catalogue does not have."""
+    scenario = folder / "unknown.toml"
+    scenario.write_text(f'model = "{model}"\n{UNKNOWN}{faults}', encoding="utf-8")
+    arguments = ["certify", "--simulate", str(scenario), "--plan", plan, "--json"]
+    arguments += ["--out", str(folder / "out"), "--store", str(folder / "ledger.sqlite")]
+    done = CliRunner().invoke(main, arguments)
+    (card,) = json.loads(done.stdout)["cards"]
+    assert done.exit_code == card["exit_code"]
+    verdict: dict[str, Any] = json.loads(Path(card["files"]["verdict"]).read_bytes())
+    return verdict | {"exit_code": card["exit_code"]}
+
+
+@pytest.mark.parametrize("model", [A100, RTX_3090])
+def test_a_healthy_one_is_ungraded_and_has_no_tier(tmp_path: Path, model: str) -> None:
+    verdict = verdict_of(tmp_path, model, plan="standard")
+    assert (verdict["outcome"], verdict["tier"], verdict["exit_code"]) == ("reported", None, 10)
+    assert "UNGRADED, no tier" in verdict["sentence"]
+    assert (verdict["model"], verdict["also_qualifies"], verdict["diagnoses"]) == (None, [], [])
+    assert verdict["baseline"]["name"] == "none"
+    judged = {f"{one['probe']}.{one['measure']}": one for one in verdict["findings"]}
+    for measure in defaults.shipped().measures:
+        if measure in judged:
+            one = judged[measure]
+            assert one["outcome"] in ("skipped", "not_offered"), measure
+            assert one["limit"] == "", measure
+    assert any(measure in judged for measure in defaults.shipped().measures)
+    assert "the model is not graded" in judged["memory_bandwidth.read_per_clock"]["reason"]
+    assert judged["card.model"]["outcome"] == "skipped"
+    assert "UNGRADED: device 2fff" in judged["card.model"]["reason"]
+    tiers = {one["tier"] for one in verdict["why_not_higher"]}
+    assert tiers == {"A", "B", "C", "D"}, "every tier says why not"
+
+
+ABSOLUTE = {
+    "a stuck bit": (RTX_3090, 'kind = "stuck_bit"\noffset = 40961\nbit = 3\nvalue = 1', "memory.hard"),
+    "aliasing": (RTX_3090, 'kind = "alias"\nfrom = 1048576\nto = 9437184\nbytes = 65536', "memory.alias"),
+    "half of its memory": (RTX_3090, 'kind = "fake_memory"\nreal_mib = 8', "identity.memory"),
+    "wrong integers": (RTX_3090, 'kind = "wrong_every_time"\nunit = "int32"', "compute.repeatable"),
+    "a wrong multiprocessor": (A100, 'kind = "sm_arithmetic"\nsm = 17\nunit = "fp32"\nevery = 97', "compute.sm"),
+    "an uncorrectable error": (A100, 'kind = "ecc_uncorrected"\nat_s = 5', "memory.ecc_uncorrected"),
+    "corrected errors": (A100, 'kind = "stuck_bit"\noffset = 40961\nbit = 3\nvalue = 1', "memory.ecc_corrected"),
+    "a remap that failed": (A100, 'kind = "row_remap"\nuncorrectable = 2\nfailure = true', "memory.row_remap"),
+    "retired pages": (V100, 'kind = "retired_pages"\ndbe = 40\nsbe = 25', "memory.retired_pages"),
+    "a corrupt InfoROM": (A100, 'kind = "inforom"\ncorrupt = true', "identity.inforom"),
+    "an Xid": (RTX_3090, 'kind = "xid"\ncode = 62\nat_s = 5', "xid.62"),
+    "a loss": (RTX_3090, 'kind = "lost"\nat_s = 8', "device.lost"),
+}
+"""Faults that need no model to be faults: the card's own model, what is planted, and what must be diagnosed."""
+
+
+@pytest.mark.parametrize("fault", ABSOLUTE)
+def test_every_absolute_gate_holds_without_a_model(tmp_path: Path, fault: str) -> None:
+    model, planted, code = ABSOLUTE[fault]
+    verdict = verdict_of(tmp_path, model, f"\n[[fault]]\n{planted}\n")
+    assert code in {one["code"] for one in verdict["diagnoses"]}
+    assert (verdict["outcome"], verdict["exit_code"]) == ("not_certified", 20)
+    assert verdict["tier"] in ("G", "H")
+    assert not any(one["outcome"] == "pass" and one["measure"].endswith("_per_clock") for one in verdict["findings"])
+
+
+SLOW = """
+[[fault]]
+kind = "slow_memory"
+factor = 0.5
+[[fault]]
+kind = "slow_compute"
+factor = 0.5
+"""
+
+
+def test_what_is_only_slow_beside_a_model_is_neither_passed_nor_failed(tmp_path: Path) -> None:
+    verdict = verdict_of(tmp_path, RTX_3090, SLOW, plan="standard")
+    assert (verdict["outcome"], verdict["tier"], verdict["exit_code"]) == ("reported", None, 10)
+    assert not any(one["outcome"] == "pass" and one["measure"].endswith("_per_clock") for one in verdict["findings"])
+
+
+def test_an_old_driver_leaves_nvidia_out_of_the_name_and_the_card_is_graded(tmp_path: Path) -> None:
+    known = '\n[identity]\nname = "GeForce RTX 3090"\n'
+    scenario = tmp_path / "old.toml"
+    scenario.write_text(f'model = "{RTX_3090}"\nseed = 7\n{known}', encoding="utf-8")
+    arguments = ["certify", "--simulate", str(scenario), "--plan", "quick", "--json", "--out", str(tmp_path / "out")]
+    done = CliRunner().invoke(main, [*arguments, "--store", str(tmp_path / "ledger.sqlite")])
+    (card,) = json.loads(done.stdout)["cards"]
+    assert (card["model"], card["outcome"], card["diagnoses"]) == (RTX_3090, "reported", [])
