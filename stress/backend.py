@@ -38,7 +38,13 @@ class PatternKind(IntEnum):
     RANDOM = 1
     """A counter-based generator of (index, seed)."""
     BACKGROUND = 2
-    """A bit background; `seed` is its number in `memory_scan.BACKGROUNDS`."""
+    """A bit background; `seed` is its number, see `patterns.BACKGROUNDS`."""
+    WALKING = 3
+    """One bit of every 32 is set, one place further from each half of a word to the next; `seed` is the first place."""
+    MODULO_SECTOR = 4
+    """Every fifth sector of 32 bytes holds a word, all others its inverse; `seed` as `patterns.modulo` makes it."""
+    MODULO_HALF = 5
+    """The same for every twentieth half of a word."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,8 @@ class Pattern:
     kind: PatternKind
     seed: int = 0
     inverted: bool = False
+    shift: int = 0
+    """How many words the data were moved up since they were written: word i holds what word i − shift was given."""
 
 
 @dataclass(frozen=True)
@@ -200,11 +208,20 @@ class Backend(Protocol):
     def release(self, regions: tuple[Region, ...]) -> None:
         """Give regions back."""
 
-    def write(self, region: Region, pattern: Pattern) -> Sweep:
-        """Store a pattern. Only `words` and `seconds` of the answer mean anything."""
+    def write(self, region: Region, pattern: Pattern, *, descending: bool = False, others: bool = False) -> Sweep:
+        """Store a pattern, from the last word to the first if `descending`.
 
-    def verify(self, region: Region, pattern: Pattern, then_write: Pattern | None = None) -> Sweep:
+        With `others` the targets of a modulo pattern are left as they are. Only `words` and `seconds` of the answer
+        mean anything.
+        """
+
+    def verify(
+        self, region: Region, pattern: Pattern, then_write: Pattern | None = None, *, descending: bool = False
+    ) -> Sweep:
         """Load and compare every word, and replace it by `then_write` in the same pass if that is given."""
+
+    def move(self, source: Region, target: Region) -> float:
+        """Copy one region to another of the same size by the card's copy engine: seconds taken."""
 
     def peek(self, region: Region, word: int) -> int:
         """Load one word (by its number across all regions), past L2."""
@@ -214,6 +231,9 @@ class Backend(Protocol):
 
     def flush(self) -> None:
         """Push everything else out of L2, so that the next load comes from memory."""
+
+    def burn(self, seconds: float) -> None:
+        """Keep the arithmetic of every SM busy for so long without any traffic to memory."""
 
     def touch(self, regions: tuple[Region, ...], kind: str, passes: int) -> float:
         """Plain `read`, `write` or `copy` of the regions, `passes` times, no checking: seconds taken."""

@@ -5,6 +5,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 
@@ -42,6 +43,8 @@ _LAUNCHES_AT_LEAST = 16
 _NAP_SECONDS = 0.05
 _BUSY_SECONDS = 0.25
 _COPIES_AT_MOST = 64
+_BURN_STEPS = 1 << 12
+_BURN_SECONDS = 0.2
 
 
 class CudaBackend:
@@ -130,32 +133,47 @@ class CudaBackend:
             if self._chunks.pop(region.handle, None) is not None:
                 self._card.free(region.handle)
 
-    def write(self, region: Region, pattern: Pattern) -> Sweep:
+    def write(self, region: Region, pattern: Pattern, *, descending: bool = False, others: bool = False) -> Sweep:
         """Store a pattern."""
         address, pairs = self._span(region)
         self._tallies.begin()
         seconds = self._card.timed(
             lambda: self._card.launch(
-                "memory_write", address, pairs, region.first_word, *_told(pattern),
+                "memory_write", address, pairs, _numbered(region, pattern), *_told(pattern), descending, others,
                 self._rotation(region), self._tallies.rows(), blocks=self._blocks,
             )
         )  # fmt: skip
-        return self._sweep(seconds)
+        return self._sweep(seconds, pattern.shift)
 
-    def verify(self, region: Region, pattern: Pattern, then_write: Pattern | None = None) -> Sweep:
-        """Load and compare every word, and replace it in the same pass if asked to."""
+    def verify(
+        self, region: Region, pattern: Pattern, then_write: Pattern | None = None, *, descending: bool = False
+    ) -> Sweep:
+        """Load and compare every word, and replace it in the same pass if asked to.
+
+        Raises ValueError where the two patterns are not shifted alike, because one launch numbers its words once.
+        """
+        if then_write is not None and then_write.shift != pattern.shift:
+            raise ValueError("a pattern cannot be replaced by one of another shift in the same pass")
         address, pairs = self._span(region)
         if self._flush_due:
             self._evict(region)
         self._tallies.begin()
         seconds = self._card.timed(
             lambda: self._card.launch(
-                "memory_verify", address, pairs, region.first_word, *_told(pattern),
-                then_write is not None, *_told(then_write or pattern),
+                "memory_verify", address, pairs, _numbered(region, pattern), *_told(pattern),
+                then_write is not None, *_told(then_write or pattern), descending,
                 self._rotation(region), self._tallies.rows(), *self._tallies.log(), blocks=self._blocks,
             )
         )  # fmt: skip
-        return self._sweep(seconds)
+        return self._sweep(seconds, pattern.shift)
+
+    def move(self, source: Region, target: Region) -> float:
+        """Have the copy engine copy a region. Raises ValueError where the sizes differ."""
+        (from_address, pairs), (to_address, same) = self._span(source), self._span(target)
+        if pairs != same:
+            raise ValueError(f"{source.words} words do not fit {target.words}")
+        size = pairs * _PAIR_WORDS * WORD_BYTES
+        return self._card.timed(lambda: self._card.copy(to_address, from_address, size))
 
     def peek(self, region: Region, word: int) -> int:
         """Load one word from memory: everything of its chunk is pushed out of L2 before."""
@@ -178,6 +196,13 @@ class CudaBackend:
         and a buffer kept for this alone would be memory that is never tested.
         """
         self._flush_due = True
+
+    def burn(self, seconds: float) -> None:
+        """Launch chains of FP32 arithmetic, each a fraction of a second long, until the time is over."""
+        until, steps = time.monotonic() + seconds, _BURN_STEPS
+        while time.monotonic() < until:
+            took = self._card.timed(partial(self._card.launch, "burn", steps, self._scratch, blocks=self._blocks))
+            steps = max(1, int(steps * min(_BURN_SECONDS / max(took, 1e-6), 4.0)))
 
     def touch(self, regions: tuple[Region, ...], kind: str, passes: int) -> float:
         """Read or write all of the regions, or copy the first half of each to its second half.
@@ -234,7 +259,7 @@ class CudaBackend:
         link = self._keep_busy(device, buffer.address, size)
         self._tallies.begin()
         self._card.launch(
-            "memory_verify", device, pairs, 0, *_told(pattern), False, *_told(pattern),
+            "memory_verify", device, pairs, 0, *_told(pattern), False, *_told(pattern), False,
             0, self._tallies.rows(), *self._tallies.log(), blocks=self._blocks,
         )  # fmt: skip
         self._card.finish()
@@ -247,7 +272,16 @@ class CudaBackend:
         buffer.words[:] = 0
         self._tallies.begin()
         self._card.launch(
-            "memory_write", device, pairs, 0, *_told(pattern), 0, self._tallies.rows(), blocks=self._blocks
+            "memory_write",
+            device,
+            pairs,
+            0,
+            *_told(pattern),
+            False,
+            False,
+            0,
+            self._tallies.rows(),
+            blocks=self._blocks,
         )
         link = self._keep_busy(buffer.address, device, size)
         wrong = np.count_nonzero(buffer.words != patterns.words(pattern, 0, pairs * _PAIR_WORDS))
@@ -297,9 +331,12 @@ class CudaBackend:
         self._passes[region.handle] += 1
         return self._passes[region.handle] % self._blocks
 
-    def _sweep(self, seconds: float) -> Sweep:
+    def _sweep(self, seconds: float, shift: int) -> Sweep:
         counted = self._tallies.read()
-        return Sweep(counted.items, counted.total, counted.bad_items, counted.bad_bits, counted.first_wrong, seconds)
+        wrong = counted.first_wrong
+        if shift:
+            wrong = tuple(replace(one, word=(one.word + shift) & _ALL_ONES) for one in wrong)
+        return Sweep(counted.items, counted.total, counted.bad_items, counted.bad_bits, wrong, seconds)
 
     def _toucher(self, kind: str, address: int, pairs: int) -> Callable[[], None]:
         half = pairs // 2
@@ -360,8 +397,9 @@ class CudaBackend:
         self._tallies.begin()
         rows, log = self._tallies.rows(), self._tallies.log()
         for name, arguments in {
-            "memory_write": (self._scratch, 0, 0, *_told(nothing), 0, rows),
-            "memory_verify": (self._scratch, 0, 0, *_told(nothing), 0, *_told(nothing), 0, rows, *log),
+            "memory_write": (self._scratch, 0, 0, *_told(nothing), 0, 0, 0, rows),
+            "memory_verify": (self._scratch, 0, 0, *_told(nothing), 0, *_told(nothing), 0, 0, rows, *log),
+            "burn": (1, self._scratch),
             "memory_poke": (self._scratch, 0),
             "memory_peek": (self._scratch, self._reply.address),
             "stream_read": (self._scratch, 0, self._scratch),
@@ -413,6 +451,11 @@ class _Heard:
 
 def _digest(signatures: Words) -> bytes:
     return hashlib.blake2b(np.ascontiguousarray(signatures).tobytes(), digest_size=16).digest()
+
+
+def _numbered(region: Region, pattern: Pattern) -> int:
+    """The number by which a kernel knows the first word of a region."""
+    return (region.first_word - pattern.shift) & _ALL_ONES
 
 
 def _told(pattern: Pattern) -> tuple[int, int, int]:

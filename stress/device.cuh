@@ -63,6 +63,11 @@ DEVICE void store_word(u64 address, u64 word) {
     asm volatile("st.volatile.global.u64 [%0], %1;" ::"l"(address), "l"(word) : "memory");
 }
 
+// A store of four bytes, smaller than what DRAM writes at once.
+DEVICE void store_half(u64 address, u32 half) {
+    asm volatile("st.volatile.global.u32 [%0], %1;" ::"l"(address), "r"(half) : "memory");
+}
+
 // What goes to the host: pinned memory, because counters in the memory under test could be wrong themselves.
 DEVICE void report_word(u64 address, u64 word) {
     asm volatile("st.volatile.global.u64 [%0], %1;" ::"l"(address), "l"(word) : "memory");

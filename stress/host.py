@@ -29,6 +29,12 @@ from gpucert.stress.medium import Medium, Words, Work
 
 TILE_WORDS = 8192
 """64 KiB: the piece of a sweep that one SM works on, as in the kernels."""
+COPY_ENGINE = -1
+"""In place of an SM: the card's own engine for copies."""
+BURN_S = 1.0
+"""How much of a burn is charged at once."""
+FLOP_PER_BURN = 1e12
+"""The first piece of a burn, before it is known how fast the card is."""
 CHUNKS = 8
 """Pieces in which the memory is taken, so that several regions are always exercised."""
 FIRST_WRONG = 4096
@@ -96,22 +102,33 @@ class HostBackend:
     def release(self, regions: tuple[Region, ...]) -> None:
         """Nothing to give back: the memory is the medium's."""
 
-    def write(self, region: Region, pattern: Pattern) -> Sweep:
+    def write(self, region: Region, pattern: Pattern, *, descending: bool = False, others: bool = False) -> Sweep:
         """Store a pattern, tile by tile, each from another SM."""
-        for first, count, sm in self._tiles(region):
-            self._medium.store(first, patterns.words(pattern, first, count), sm)
+        for first, count, sm in self._tiles(region, descending=descending):
+            words = patterns.words(pattern, first, count)
+            keep = patterns.targets(pattern, first, count) if others else None
+            self._medium.store(first, words, sm, descending=descending, keep=keep)
         seconds = self._spend_memory(0, region.words)
         return Sweep(region.words, 0, 0, 0, (), seconds)
 
-    def verify(self, region: Region, pattern: Pattern, then_write: Pattern | None = None) -> Sweep:
+    def verify(
+        self, region: Region, pattern: Pattern, then_write: Pattern | None = None, *, descending: bool = False
+    ) -> Sweep:
         """Load and compare every word, and replace it in the same pass if asked to."""
         found = _Found()
-        for first, count, sm in self._tiles(region):
+        for first, count, sm in self._tiles(region, descending=descending):
             found.compare(first, self._medium.load(first, count, sm), patterns.words(pattern, first, count), sm)
             if then_write is not None:
-                self._medium.store(first, patterns.words(then_write, first, count), sm)
+                self._medium.store(first, patterns.words(then_write, first, count), sm, descending=descending)
         seconds = self._spend_memory(region.words, region.words if then_write is not None else 0)
         return Sweep(found.words, found.total, found.bad_words, found.bad_bits, tuple(found.wrong), seconds)
+
+    def move(self, source: Region, target: Region) -> float:
+        """Load here and store there, tile by tile, past the SMs."""
+        for first, count, _ in self._tiles(source):
+            words = self._medium.load(first, count, COPY_ENGINE)
+            self._medium.store(first - source.first_word + target.first_word, words, COPY_ENGINE)
+        return self._spend_memory(source.words, target.words)
 
     def peek(self, region: Region, word: int) -> int:
         """Load one word from memory, past L2."""
@@ -125,6 +142,14 @@ class HostBackend:
     def flush(self) -> None:
         """Empty the L2."""
         self._medium.flush()
+
+    def burn(self, seconds: float) -> None:
+        """Charge the card for FP32 arithmetic, in pieces of a second."""
+        until = self.seconds() + seconds
+        flop = float(FLOP_PER_BURN)
+        while (left := until - self.seconds()) > 0:
+            took = self._medium.spend(Work(kind="arithmetic", flop=flop, rate=DType.FP32.value))
+            flop *= min(left, BURN_S) / took
 
     def touch(self, regions: tuple[Region, ...], kind: str, passes: int) -> float:
         """Plain traffic. One pass over the first tile of each region is real, so that a dead memory is met."""
@@ -168,11 +193,12 @@ class HostBackend:
         wrong = int(np.count_nonzero(arrived != sent))
         return Copy(size_bytes, seconds, wrong, began_s, self.seconds())
 
-    def _tiles(self, region: Region) -> Iterator[tuple[int, int, int]]:
+    def _tiles(self, region: Region, *, descending: bool = False) -> Iterator[tuple[int, int, int]]:
         """First word, length and SM of each tile; every pass begins with another SM than the one before."""
         self._passes += 1
         end = region.first_word + region.words
-        for number, first in enumerate(range(region.first_word, end, TILE_WORDS)):
+        firsts = range(region.first_word, end, TILE_WORDS)
+        for number, first in enumerate(reversed(firsts) if descending else firsts):
             yield first, min(TILE_WORDS, end - first), (number + self._passes) % self._sms
 
     def _next_sm(self) -> int:

@@ -1,7 +1,13 @@
 // Test data as a pure function of the word's number; the twin of patterns.py.
 #include "device.cuh"
 
-enum PatternKind { OWN = 0, RANDOM = 1, BACKGROUND = 2 };
+enum PatternKind { OWN = 0, RANDOM = 1, BACKGROUND = 2, WALKING = 3, MODULO_SECTOR = 4, MODULO_HALF = 5 };
+
+#define SECTOR_MODULUS 5
+#define HALF_MODULUS 20
+#define OFFSET_BITS 8
+#define ALL_ONES 0xFFFFFFFFFFFFFFFFull
+#define LOW_HALF 0x00000000FFFFFFFFull
 
 #define GOLDEN 0x9E3779B97F4A7C15ull
 
@@ -33,12 +39,34 @@ DEVICE u64 background_word(u64 index, u64 number) {
     }
 }
 
-// `salt` is mix64(seed), computed once by the caller.
+// A half whose only set bit is one place further than in the half before it.
+DEVICE u64 walking_half(u64 half, u64 first) { return 1ull << ((half + first) & 31); }
+
+DEVICE u64 modulo_offset(u64 seed) { return seed & ((1ull << OFFSET_BITS) - 1); }
+
+// The bits of a word that belong to targets of a modulo pattern.
+DEVICE u64 target_bits(u64 kind, u64 seed, u64 index) {
+    const u64 offset = modulo_offset(seed);
+    if (kind == MODULO_SECTOR) return (index >> 2) % SECTOR_MODULUS == offset ? ALL_ONES : 0;
+    const u64 low = 2 * index % HALF_MODULUS;  // even, so that the next half is of the same turn
+    return (low == offset ? LOW_HALF : 0) | (low + 1 == offset ? ~LOW_HALF : 0);
+}
+
+// What a pattern needs besides its seed, computed once by the caller.
+DEVICE u64 pattern_salt(u64 kind, u64 seed) { return mix64(kind < MODULO_SECTOR ? seed : seed >> OFFSET_BITS); }
+
+DEVICE u64 plain_word(u64 kind, u64 seed, u64 salt, u64 index) {
+    switch (kind) {
+        case OWN: return mix64(index ^ seed);
+        case RANDOM: return random_word(index, salt);
+        case BACKGROUND: return background_word(index, seed);
+        case WALKING: return walking_half(2 * index, seed) | walking_half(2 * index + 1, seed) << 32;
+        default: return ~salt ^ target_bits(kind, seed, index);
+    }
+}
+
 DEVICE u64 pattern_word(Pattern pattern, u64 salt, u64 index) {
-    const u64 word = pattern.kind == OWN      ? mix64(index ^ pattern.seed)
-                     : pattern.kind == RANDOM ? random_word(index, salt)
-                                              : background_word(index, pattern.seed);
-    return word ^ pattern.flip;
+    return plain_word(pattern.kind, pattern.seed, salt, index) ^ pattern.flip;
 }
 
 DEVICE Pair pattern_pair(Pattern pattern, u64 salt, u64 index) {

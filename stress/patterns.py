@@ -11,14 +11,28 @@ Words = NDArray[np.uint64]
 BACKGROUNDS = 8
 """Backgrounds 0 to 7: neighbouring 1, 2, 4, 16, 32, 64, 128 and 256 bits alternate. Background 8 is solid zero."""
 SOLID = 8
+SHIFTS = 32
+"""Places at which a walking bit can begin."""
+SECTOR_WORDS = 4
+"""Words of a sector of 32 bytes, the least that DRAM is asked for."""
+MODULI = {PatternKind.MODULO_SECTOR: 5, PatternKind.MODULO_HALF: 20}
+"""Every so many-th piece is a target; 20 is what memory testers of PCs found to be the most sensitive."""
 
 _MASK = (1 << 64) - 1
+_HALF = (1 << 32) - 1
+_OFFSET_BITS = 8
+_OFFSET_MASK = (1 << _OFFSET_BITS) - 1
 _WITHIN_A_WORD = (0x5555555555555555, 0x3333333333333333, 0x0F0F0F0F0F0F0F0F, 0x0000FFFF0000FFFF, 0x00000000FFFFFFFF)
+
+
+def modulo(kind: PatternKind, offset: int, data_seed: int, *, inverted: bool = False) -> Pattern:
+    """A modulo pattern: pieces whose number is `offset` modulo MODULI[kind] are its targets; data_seed < 2⁵⁶."""
+    return Pattern(kind, data_seed << _OFFSET_BITS | offset, inverted)
 
 
 def words(pattern: Pattern, first: int, count: int) -> Words:
     """The data of words `first` … `first + count`."""
-    index = np.arange(first, first + count, dtype=np.uint64)
+    index = np.arange(first - pattern.shift, first - pattern.shift + count, dtype=np.uint64)
     match pattern.kind:
         case PatternKind.OWN:
             data = mix(index ^ np.uint64(pattern.seed & _MASK))
@@ -27,12 +41,21 @@ def words(pattern: Pattern, first: int, count: int) -> Words:
             data = mix((index + np.uint64(1)) * np.uint64(GOLDEN) + salt)
         case PatternKind.BACKGROUND:
             data = _background(index, pattern.seed)
+        case PatternKind.WALKING:
+            data = _walking(2 * index, pattern.seed) | _walking(2 * index + np.uint64(1), pattern.seed) << np.uint64(32)
+        case PatternKind.MODULO_SECTOR | PatternKind.MODULO_HALF:
+            data = ~_modulo_data(pattern) ^ _targets(pattern, index)
     return ~data if pattern.inverted else data
 
 
 def word(pattern: Pattern, index: int) -> int:
     """The data of one word."""
     return int(words(pattern, index, 1)[0])
+
+
+def targets(pattern: Pattern, first: int, count: int) -> Words:
+    """The bits of words `first` … `first + count` that belong to targets of a modulo pattern."""
+    return _targets(pattern, np.arange(first - pattern.shift, first - pattern.shift + count, dtype=np.uint64))
 
 
 def owner(pattern: Pattern, value: int) -> int:
@@ -53,6 +76,24 @@ def _background(index: Words, number: int) -> Words:
         shift = np.uint64(number - len(_WITHIN_A_WORD))
         return np.uint64(0) - ((index >> shift) & np.uint64(1))
     return np.zeros(len(index), np.uint64)
+
+
+def _walking(half: Words, first: int) -> Words:
+    """A half whose only set bit is one place further than in the half before it."""
+    return np.uint64(1) << ((half + np.uint64(first)) & np.uint64(SHIFTS - 1))
+
+
+def _modulo_data(pattern: Pattern) -> Words:
+    return mix(np.array([pattern.seed >> _OFFSET_BITS], np.uint64))
+
+
+def _targets(pattern: Pattern, index: Words) -> Words:
+    modulus, offset = np.uint64(MODULI[pattern.kind]), np.uint64(pattern.seed & _OFFSET_MASK)
+    if pattern.kind is PatternKind.MODULO_SECTOR:
+        return (index // np.uint64(SECTOR_WORDS) % modulus == offset) * np.uint64(_MASK)
+    halves = (2 * index + np.uint64(place) for place in (0, 1))
+    low, high = ((half % modulus == offset) * np.uint64(_HALF) for half in halves)
+    return low | high << np.uint64(32)
 
 
 def _unmix(z: int) -> int:

@@ -19,6 +19,9 @@ DEVICE u64 first_tile(u64 rotation) { return (block_index() + rotation) % block_
 
 DEVICE u64 tiles_in(u64 pairs) { return (pairs + TILE_PAIRS - 1) / TILE_PAIRS; }
 
+// The pair that comes at this place of a sweep: a descending one begins with the last.
+DEVICE u64 turned(u64 number, u64 pairs, u64 descending) { return descending ? pairs - 1 - number : number; }
+
 // Calls `several(pair)` for groups of IN_FLIGHT pairs at a distance of THREADS, `one(pair)` for what is left over.
 template <class Several, class One>
 DEVICE void walk(u64 pairs, u64 rotation, Several several, One one) {

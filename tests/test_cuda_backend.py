@@ -105,6 +105,51 @@ def test_what_is_poked_is_found_where_it_is(gpu: CudaBackend) -> None:
     assert clean[1].first_wrong == ()
 
 
+def test_a_sweep_may_begin_at_the_end(gpu: CudaBackend) -> None:
+    region = gpu.reserve(9 * MIB)[0]
+    turned = Pattern(PatternKind.OWN, 11, inverted=True)
+    assert gpu.write(region, OWN, descending=True).words == region.words
+    assert gpu.verify(region, OWN, turned, descending=True).bad_words == 0
+    assert gpu.verify(region, turned).bad_words == 0
+
+
+@pytest.mark.parametrize("kind", list(patterns.MODULI))
+def test_others_are_written_and_targets_are_not(gpu: CudaBackend, kind: PatternKind) -> None:
+    region = gpu.reserve(9 * MIB)[0]
+    plain, turned = (patterns.modulo(kind, 3, 77, inverted=inverted) for inverted in (False, True))
+    gpu.write(region, plain)
+    assert gpu.write(region, turned, others=True).words == region.words
+    targets = patterns.targets(plain, region.first_word, region.words)
+    differing = int(np.unpackbits((~targets).view(np.uint8)).sum())
+    assert gpu.verify(region, plain).bad_bits == differing
+    gpu.write(region, plain, others=True)
+    assert gpu.verify(region, plain).bad_words == 0
+
+
+def test_moved_words_are_known_by_where_they_came_from(gpu: CudaBackend) -> None:
+    chunk = gpu.reserve(9 * MIB)[0]
+    half = chunk.words // 2
+    low, high = (Region(chunk.handle, chunk.first_word + at, half) for at in (0, half))
+    gpu.write(low, OWN)
+    gpu.write(high, Pattern(PatternKind.BACKGROUND, 0))
+    assert gpu.move(low, high) > 0
+    moved = Pattern(PatternKind.OWN, 11, shift=half)
+    assert gpu.verify(high, moved).bad_words == 0
+    gpu.poke(high, high.first_word + 5, 0)
+    (wrong,) = gpu.verify(high, moved).first_wrong
+    assert (wrong.word, wrong.expected) == (high.first_word + 5, patterns.word(OWN, low.first_word + 5))
+    with pytest.raises(ValueError, match="do not fit"):
+        gpu.move(low, chunk)
+    with pytest.raises(ValueError, match="another shift"):
+        gpu.verify(high, moved, OWN)
+
+
+def test_burning_lasts_as_long_as_asked(gpu: CudaBackend, fake: FakeCuda) -> None:
+    fake.launched.clear()
+    gpu.burn(0.01)
+    assert {name for name, _, _ in fake.launched} == {"burn"}
+
+
 def test_a_part_of_a_chunk_is_a_region_too(gpu: CudaBackend) -> None:
     chunk = gpu.reserve(9 * MIB)[0]
     part = Region(chunk.handle, chunk.first_word + 1000, 5000)

@@ -27,6 +27,10 @@ PATTERNS = [
     Pattern(PatternKind.RANDOM, ALL_ONES - 5),
     Pattern(PatternKind.RANDOM, 17, inverted=True),
     *(Pattern(PatternKind.BACKGROUND, number, inverted) for number in range(9) for inverted in (False, True)),
+    Pattern(PatternKind.WALKING, 0),
+    Pattern(PatternKind.WALKING, 31, inverted=True),
+    *(patterns.modulo(PatternKind.MODULO_SECTOR, offset, 5, inverted=offset % 2 == 1) for offset in range(5)),
+    *(patterns.modulo(PatternKind.MODULO_HALF, offset, (1 << 56) - 1, inverted=offset > 9) for offset in range(20)),
 ]
 
 
@@ -87,12 +91,20 @@ def told(pattern: Pattern) -> tuple[int, int, int]:
     return int(pattern.kind), pattern.seed, ALL_ONES if pattern.inverted else 0
 
 
-def write(scan: HostKernels, memory: NDArray[np.uint64], pattern: Pattern, rotation: int = 0) -> Counts:
+def write(
+    scan: HostKernels,
+    memory: NDArray[np.uint64],
+    pattern: Pattern,
+    rotation: int = 0,
+    *,
+    descending: bool = False,
+    others: bool = False,
+) -> Counts:
     counts = Counts()
-    rows = counts.rows.ctypes.data
     scan.call(
-        "memory_write", memory.ctypes.data, len(memory) // 2, FIRST, *told(pattern), rotation, rows, blocks=BLOCKS
-    )
+        "memory_write", memory.ctypes.data, len(memory) // 2, FIRST, *told(pattern), descending, others, rotation,
+        counts.rows.ctypes.data, blocks=BLOCKS,
+    )  # fmt: skip
     return counts
 
 
@@ -103,11 +115,13 @@ def verify(
     then: Pattern | None = None,
     rotation: int = 1,
     capacity: int = 64,
+    *,
+    descending: bool = False,
 ) -> Counts:
     counts = Counts(capacity)
     scan.call(
         "memory_verify", memory.ctypes.data, len(memory) // 2, FIRST, *told(pattern), then is not None,
-        *told(then or pattern), rotation, counts.rows.ctypes.data, *counts.log_arguments(), blocks=BLOCKS,
+        *told(then or pattern), descending, rotation, counts.rows.ctypes.data, *counts.log_arguments(), blocks=BLOCKS,
     )  # fmt: skip
     return counts
 
@@ -137,6 +151,31 @@ def test_verify_leaves_the_next_pattern_behind(scan: HostKernels, then: Pattern)
     memory[:] = patterns.words(first, FIRST, COUNT)
     assert verify(scan, memory, first, then).sums()[2] == 0
     assert np.array_equal(memory, patterns.words(then, FIRST, COUNT))
+
+
+@pytest.mark.parametrize("pattern", [one for one in PATTERNS if one.kind in patterns.MODULI], ids=str)
+def test_targets_of_a_modulo_pattern_keep_what_they_hold(scan: HostKernels, pattern: Pattern) -> None:
+    memory = words(COUNT + 8, fill=0xDEAD_BEEF_0BAD_F00D)
+    before = memory.copy()
+    counts = write(scan, memory[:COUNT], pattern, others=True)
+    targets = patterns.targets(pattern, FIRST, COUNT)
+    stored = patterns.words(pattern, FIRST, COUNT)
+    assert np.array_equal(memory[:COUNT], stored & ~targets | before[:COUNT] & targets)
+    assert (memory[COUNT:] == before[COUNT:]).all()
+    assert counts.sums() == [COUNT, 0, 0, 0]
+
+
+def test_a_descending_sweep_begins_with_the_last_words(scan: HostKernels) -> None:
+    own, memory, damaged = PATTERNS[0], words(2 * TILE_WORDS), [0, TILE_WORDS]
+    for descending in (False, True):
+        assert write(scan, memory, own, descending=descending).sums()[0] == len(memory)
+        assert np.array_equal(memory, patterns.words(own, FIRST, len(memory)))
+        memory[damaged] ^= np.uint64(1)
+        counts = verify(scan, memory, own, PATTERNS[2], rotation=0, descending=descending)
+        assert counts.sums()[::2] == [len(memory), 2]
+        met = [int(word) - FIRST for word in counts.log[::4][:2]]
+        assert met == (damaged[::-1] if descending else damaged)
+        assert np.array_equal(memory, patterns.words(PATTERNS[2], FIRST, len(memory)))
 
 
 def test_every_wrong_word_is_counted_and_located(scan: HostKernels) -> None:
@@ -211,6 +250,12 @@ def test_peek_and_poke_are_one_word(scan: HostKernels) -> None:
     scan.call("memory_peek", memory.ctypes.data + 40, answer.ctypes.data, blocks=1)
     assert int(answer[0]) == (ALL_ONES - 1) & ~(1 << 9)
     assert memory.tolist() == [3] * 5 + [ALL_ONES - 1] + [3] * 10
+
+
+def test_burning_ends_and_touches_nothing(tmp_path_factory: pytest.TempPathFactory) -> None:
+    sink = words(1, fill=7)
+    built("burn", tmp_path_factory).call("burn", 1000, sink.ctypes.data, blocks=BLOCKS)
+    assert int(sink[0]) == 7
 
 
 def fill(gemm: HostKernels, dtype: DType, count: int, seed: int, bound: int) -> NDArray[np.uint64]:

@@ -76,8 +76,8 @@ class _Sabotaged(HostBackend):
     def reserve(self, headroom_bytes: int) -> tuple[Region, ...]:
         return self._inner.reserve(headroom_bytes)
 
-    def write(self, region: Region, pattern: Pattern) -> Sweep:
-        return self._inner.write(region, pattern)
+    def write(self, region: Region, pattern: Pattern, *, descending: bool = False, others: bool = False) -> Sweep:
+        return self._inner.write(region, pattern, descending=descending, others=others)
 
     def flush(self) -> None:
         self._inner.flush()
@@ -94,8 +94,10 @@ class _Sabotaged(HostBackend):
     def seconds(self) -> float:
         return self._inner.seconds()
 
-    def verify(self, region: Region, pattern: Pattern, then_write: Pattern | None = None) -> Sweep:
-        sweep = self._inner.verify(region, pattern, then_write)
+    def verify(
+        self, region: Region, pattern: Pattern, then_write: Pattern | None = None, *, descending: bool = False
+    ) -> Sweep:
+        sweep = self._inner.verify(region, pattern, then_write, descending=descending)
         match self._change:
             case "blind":
                 return replace(sweep, bad_words=0, bad_bits=0, first_wrong=())

@@ -55,5 +55,33 @@ def test_backgrounds_alternate_in_runs_that_double(number: int) -> None:
     assert (np.diff(flips) == run).all()
 
 
+@given(st.integers(0, 31), INDEX)
+def test_a_walking_bit_is_one_place_further_in_every_half(first: int, index: int) -> None:
+    halves = patterns.words(Pattern(PatternKind.WALKING, first), index, 40).astype("<u8").view("<u4")
+    places = np.array([int(half).bit_length() - 1 for half in halves])
+    assert (halves == 1 << places.astype(np.uint64)).all()
+    assert (np.diff(places) % 32 == 1).all()
+    assert places[0] == (2 * index + first) % 32
+
+
+@given(st.sampled_from(list(patterns.MODULI)), st.integers(0, 19), st.integers(0, 2**56 - 1), INDEX)
+def test_every_target_differs_from_its_surroundings_in_every_bit(
+    kind: PatternKind, offset: int, data: int, first: int
+) -> None:
+    modulus = patterns.MODULI[kind]
+    pattern = patterns.modulo(kind, offset % modulus, data)
+    words, targets = patterns.words(pattern, first, 160), patterns.targets(pattern, first, 160)
+    plain = words ^ targets
+    assert len(set(plain.tolist())) == 1, "without the targets it is one word everywhere"
+    bits = np.unpackbits(targets.astype("<u8").view(np.uint8))
+    assert bits.mean() == pytest.approx(1 / modulus, abs=0.15 / modulus)
+
+
+@given(KINDS, st.integers(0, 4), INDEX, st.integers(1, 10_000))
+def test_moved_data_is_that_of_the_words_it_came_from(kind: PatternKind, seed: int, first: int, shift: int) -> None:
+    moved = patterns.words(Pattern(kind, seed, shift=shift), first + shift, 50)
+    assert (moved == patterns.words(Pattern(kind, seed), first, 50)).all()
+
+
 def test_solid_zero_is_solid() -> None:
     assert not patterns.words(Pattern(PatternKind.BACKGROUND, patterns.SOLID), 0, 100).any()

@@ -139,6 +139,11 @@ DEVICE u64 load_word(u64 address) { return host::faulty(address, *reinterpret_ca
 DEVICE void store_word(u64 address, u64 word) {
     if (!host::drops(address)) *reinterpret_cast<volatile u64 *>(address) = word;
 }
+DEVICE void store_half(u64 address, u32 half) {
+    const u64 word = address & ~7ull, shift = (address & 4) * 8;
+    const u64 kept = *reinterpret_cast<volatile u64 *>(word) & ~(0xFFFFFFFFull << shift);
+    store_word(word, kept | u64(half) << shift);
+}
 DEVICE Pair load_pair(u64 address) { return {load_word(address), load_word(address + 8)}; }
 DEVICE void store_pair(u64 address, Pair pair) {
     store_word(address, pair.first);
