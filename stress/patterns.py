@@ -1,5 +1,7 @@
 """Test data as a pure function of the word's number, defined in NumPy; the twin of patterns.cuh."""
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,11 +15,20 @@ BACKGROUNDS = 8
 SOLID = 8
 SHIFTS = 32
 """Places at which a walking bit can begin."""
+KEPT_WORDS = 8192
+"""The longest stretch that is kept once it was made: a tile of 64 KiB."""
 SECTOR_WORDS = 4
 """Words of a sector of 32 bytes, the least that DRAM is asked for."""
 MODULI = {PatternKind.MODULO_SECTOR: 5, PatternKind.MODULO_HALF: 20}
 """Every so many-th piece is a target; 20 is what memory testers of PCs found to be the most sensitive."""
 
+_PERIODS = {
+    PatternKind.BACKGROUND: 8,
+    PatternKind.WALKING: SHIFTS // 2,
+    PatternKind.MODULO_SECTOR: SECTOR_WORDS * MODULI[PatternKind.MODULO_SECTOR],
+    PatternKind.MODULO_HALF: MODULI[PatternKind.MODULO_HALF] // 2,
+}
+"""Words after which the data repeat."""
 _MASK = (1 << 64) - 1
 _HALF = (1 << 32) - 1
 _OFFSET_BITS = 8
@@ -31,21 +42,34 @@ def modulo(kind: PatternKind, offset: int, data_seed: int, *, inverted: bool = F
 
 
 def words(pattern: Pattern, first: int, count: int) -> Words:
-    """The data of words `first` … `first + count`."""
-    index = np.arange(first - pattern.shift, first - pattern.shift + count, dtype=np.uint64)
+    """The data of words `first` … `first + count`; not to be written to."""
+    plain = (_kept if count <= KEPT_WORDS else _plain)(pattern.kind, pattern.seed, first - pattern.shift, count)
+    return ~plain if pattern.inverted else plain
+
+
+def _plain(kind: PatternKind, seed: int, first: int, count: int) -> Words:
+    data = _data(Pattern(kind, seed), np.arange(first, first + count, dtype=np.uint64))
+    data.flags.writeable = False
+    return data
+
+
+_kept = lru_cache(maxsize=512)(_plain)
+"""Tiles are kept for a while, because what is written is compared soon after."""
+
+
+def _data(pattern: Pattern, index: Words) -> Words:
     match pattern.kind:
         case PatternKind.OWN:
-            data = mix(index ^ np.uint64(pattern.seed & _MASK))
+            return mix(index ^ np.uint64(pattern.seed & _MASK))
         case PatternKind.RANDOM:
             salt = mix(np.array([pattern.seed & _MASK], np.uint64))
-            data = mix((index + np.uint64(1)) * np.uint64(GOLDEN) + salt)
+            return mix((index + np.uint64(1)) * np.uint64(GOLDEN) + salt)
         case PatternKind.BACKGROUND:
-            data = _background(index, pattern.seed)
+            return _background(index, pattern.seed)
         case PatternKind.WALKING:
-            data = _walking(2 * index, pattern.seed) | _walking(2 * index + np.uint64(1), pattern.seed) << np.uint64(32)
+            return _walking(2 * index, pattern.seed) | _walking(2 * index + np.uint64(1), pattern.seed) << np.uint64(32)
         case PatternKind.MODULO_SECTOR | PatternKind.MODULO_HALF:
-            data = ~_modulo_data(pattern) ^ _targets(pattern, index)
-    return ~data if pattern.inverted else data
+            return ~_modulo_data(pattern) ^ _targets(pattern, index)
 
 
 def word(pattern: Pattern, index: int) -> int:
@@ -62,6 +86,16 @@ def owner(pattern: Pattern, value: int) -> int:
     """The number of the word that an OWN pattern would have written `value` to; any 64-bit value has exactly one."""
     assert pattern.kind is PatternKind.OWN
     return _unmix((value ^ _MASK) if pattern.inverted else value) ^ (pattern.seed & _MASK)
+
+
+def known_total(pattern: Pattern, first: int, count: int) -> int | None:
+    """The sum, modulo 2⁶⁴, of words `first` … `first + count`, from one period of the data; None where it has none."""
+    period = _PERIODS.get(pattern.kind)
+    if period is None:
+        return None
+    turn: list[int] = words(pattern, first, period).tolist()
+    turns, rest = divmod(count, period)
+    return (turns * sum(turn) + sum(turn[:rest])) & _MASK
 
 
 def pair_total(count: int) -> int:
@@ -90,10 +124,13 @@ def _modulo_data(pattern: Pattern) -> Words:
 def _targets(pattern: Pattern, index: Words) -> Words:
     modulus, offset = np.uint64(MODULI[pattern.kind]), np.uint64(pattern.seed & _OFFSET_MASK)
     if pattern.kind is PatternKind.MODULO_SECTOR:
-        return (index // np.uint64(SECTOR_WORDS) % modulus == offset) * np.uint64(_MASK)
-    halves = (2 * index + np.uint64(place) for place in (0, 1))
-    low, high = ((half % modulus == offset) * np.uint64(_HALF) for half in halves)
-    return low | high << np.uint64(32)
+        return _mask(index // np.uint64(SECTOR_WORDS) % modulus == offset, _MASK)
+    low, high = ((2 * index + np.uint64(place)) % modulus == offset for place in (0, 1))
+    return _mask(low, _HALF) | _mask(high, _HALF << 32)
+
+
+def _mask(chosen: NDArray[np.bool_], bits: int) -> Words:
+    return chosen.astype(np.uint64) * np.uint64(bits)
 
 
 def _unmix(z: int) -> int:

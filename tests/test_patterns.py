@@ -83,5 +83,15 @@ def test_moved_data_is_that_of_the_words_it_came_from(kind: PatternKind, seed: i
     assert (moved == patterns.words(Pattern(kind, seed), first, 50)).all()
 
 
+@given(KINDS, st.integers(0, 19), st.booleans(), INDEX, st.integers(1, 3000))
+def test_a_known_total_is_the_sum_of_the_words(
+    kind: PatternKind, seed: int, inverted: bool, first: int, count: int
+) -> None:
+    pattern = Pattern(kind, seed % patterns.MODULI.get(kind, 8), inverted)
+    known = patterns.known_total(pattern, first, count)
+    assert (known is None) == (kind in {PatternKind.OWN, PatternKind.RANDOM})
+    assert known in {None, int(patterns.words(pattern, first, count).sum(dtype=np.uint64))}
+
+
 def test_solid_zero_is_solid() -> None:
     assert not patterns.words(Pattern(PatternKind.BACKGROUND, patterns.SOLID), 0, 100).any()
