@@ -3,6 +3,7 @@
 import hashlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
 import msgspec
@@ -12,6 +13,7 @@ from gpucert.baselines import baseline as baselines
 from gpucert.baselines import defaults, reference
 from gpucert.baselines.limit import Baseline
 from gpucert.baselines.reference import References
+from gpucert.catalogue import shelf
 from gpucert.catalogue.model import Model
 from gpucert.cli.console import ProblemError
 from gpucert.cli.matching import match
@@ -116,10 +118,14 @@ def _baseline(path: Path, record: Record, model: Model | None, learned: Referenc
     if learned is not None and learned.kernel != kernel:
         mixed = f"measured with kernels of version {kernel}, the baseline of {learned.model} with {learned.kernel}"
         raise ProblemError(f"{path}: {mixed}; learn one from records of the same version, or judge without it")
-    if learned is None:  # where other kernels ran, the prior judges, because its limits say so: n = 0
-        shipped = defaults.shipped()
-        return baselines.build(model, shipped, reference.of_model(model.key, shipped).for_kernel(kernel))
-    return baselines.for_model(model, learned)
+    return _shipped(model.key, kernel) if learned is None else baselines.for_model(model, learned)
+
+
+@cache
+def _shipped(key: str, kernel: str) -> Baseline:
+    """The baseline of this version. Where other kernels ran, the prior judges, and its limits say so: n = 0."""
+    shipped = defaults.shipped()
+    return baselines.build(shelf.get(key), shipped, reference.of_model(key, shipped).for_kernel(kernel))
 
 
 def judged_before(folder: CardFolder, rules: Rules) -> Judged:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 
 from msgspec import structs
@@ -53,6 +54,10 @@ class Case:
 
     def counters(self) -> Counters:
         """Of each counter the last answer; a flag that was ever raised stays raised."""
+        return self._counters
+
+    @cached_property
+    def _counters(self) -> Counters:
         told = [one for step in self.record.steps for one in (step.before, step.after)]
         answers: dict[str, object] = {}
         for name in Counters.__struct_fields__:

@@ -1,6 +1,7 @@
 """Policies: which tier asks for what, as data with a version and a hash; there are no expressions to evaluate."""
 
 import hashlib
+from functools import cache
 from importlib.resources import files
 from typing import Annotated, Literal
 
@@ -80,6 +81,7 @@ class PolicyError(ValueError):
     """A policy cannot be used; the text names the file, the field and the remedy."""
 
 
+@cache
 def shipped() -> Policy:
     """The policy that comes with gpucert."""
     text = files("gpucert.verdict.policies").joinpath(f"{SHIPPED}.toml").read_text(encoding="utf-8")
