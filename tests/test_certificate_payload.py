@@ -146,11 +146,12 @@ def test_every_event_lies_near_a_mark(times: list[float]) -> None:
 
 SLOW = Limit(
     measure="gemm_sustained.fp64_per_clock", unit=Unit.FLOP_PER_CLOCK_SM, better="higher", centre=123.0, limit=114.5,
-    n=0, source="prior",
+    n=0, q=0.003, advises=False, source="prior",
 )  # fmt: skip
 FAST = Limit(
-    measure="thermal.fast", unit=Unit.CELSIUS_PER_WATT, better="lower", centre=0.05, limit=0.08, n=0, source="prior"
-)
+    measure="thermal.fast", unit=Unit.CELSIUS_PER_WATT, better="lower", centre=0.05, limit=0.08,
+    n=0, q=0.01, advises=True, source="prior",
+)  # fmt: skip
 
 
 def speed(value: float, step: int, outcome: Outcome = Outcome.PASS) -> Finding:
