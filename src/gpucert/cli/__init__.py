@@ -22,7 +22,7 @@ COMMANDS = {
     "simulate": "List and show the virtual cards that --simulate takes.",
     "plan": "List and show the plans that --plan takes.",
     "catalogue": "List, show and check the GPU models that gpucert knows.",
-    "baseline": "Learn, show and compare what healthy cards of a model measure.",
+    "baseline": "Learn, show, compare and check what healthy cards of a model measure.",
     "bench": "Measure what gpucert's own methods are worth.",
     "schema": "Print the JSON Schema of a file that gpucert writes.",
     "completion": "Print the script that completes gpucert's words in your shell.",
