@@ -7,6 +7,9 @@ from msgspec import Struct
 
 from gpucert.units import Unit
 
+BELIEVED_ABOVE_CEILING = 1.05
+"""Clocks are read with some lag: a rate this much above the specification is still believed."""
+
 
 class Grade(StrEnum):
     """How much evidence stands behind a limit, by its number of reference cards n."""

@@ -14,12 +14,11 @@ from msgspec import Struct
 
 from gpucert.baselines.baseline import Centre, centres
 from gpucert.baselines.defaults import Defaults
+from gpucert.baselines.limit import BELIEVED_ABOVE_CEILING
 from gpucert.baselines.reference import Card, References
 from gpucert.catalogue.matching import name_agrees
 from gpucert.catalogue.model import Model
 
-BELIEVED_ABOVE_CEILING = 1.05
-"""Clocks are read with some lag: a rate this much above the specification is still believed."""
 FURTHEST = 1.9
 """A value this many times off is never believed, however little is known of a centre: a factor of 2 must be found."""
 SURE = 3.0

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from msgspec import structs
 
 from gpucert.baselines import defaults
-from gpucert.baselines.limit import Limit
+from gpucert.baselines.limit import BELIEVED_ABOVE_CEILING, Limit
 from gpucert.outcome import LOOKS, Outcome, StepStatus
 from gpucert.reading import Absence, Absent
 from gpucert.record import Declared, Measurement, StepRecord
@@ -37,8 +37,6 @@ _DTYPES: dict[str, rules.Part] = {"fp64": "fp64", "fp16": "fp16", "bf16": "bf16"
 _NEVER_NEGATIVE = set(Unit) - {Unit.CELSIUS, Unit.PERCENT}
 LEAST_OF_NOMINAL = 0.9
 """Of the nominal memory, that programs see: the driver keeps up to 3 %, ECC on GDDR another sixteenth."""
-BELIEVED_ABOVE_CEILING = 1.05
-"""Clocks are read with some lag: a rate this much above the specification is still believed."""
 _MEASURED_WRONGLY = {Absence.LOST, Absence.RESET_REQUIRED, Absence.ABSURD}
 
 
