@@ -33,8 +33,8 @@ COPY_ENGINE = -1
 """In place of an SM: the card's own engine for copies."""
 BURN_S = 1.0
 """How much of a burn is charged at once."""
-FLOP_PER_BURN = 1e12
-"""The first piece of a burn, before it is known how fast the card is."""
+SLOWEST_FLOP_PER_S = 1e12
+"""How fast a burn takes the card to be before its first piece: no card since Pascal is slower in FP32."""
 CHUNKS = 8
 """Pieces in which the memory is taken, so that several regions are always exercised."""
 FIRST_WRONG = 4096
@@ -145,11 +145,10 @@ class HostBackend:
 
     def burn(self, seconds: float) -> None:
         """Charge the card for FP32 arithmetic, in pieces of a second."""
-        until = self.seconds() + seconds
-        flop = float(FLOP_PER_BURN)
+        until, speed = self.seconds() + seconds, SLOWEST_FLOP_PER_S
         while (left := until - self.seconds()) > 0:
-            took = self._medium.spend(Work(kind="arithmetic", flop=flop, rate=DType.FP32.value))
-            flop *= min(left, BURN_S) / took
+            flop = speed * min(left, BURN_S)
+            speed = flop / self._medium.spend(Work(kind="arithmetic", flop=flop, rate=DType.FP32.value))
 
     def touch(self, regions: tuple[Region, ...], kind: str, passes: int) -> float:
         """Plain traffic. One pass over the first tile of each region is real, so that a dead memory is met."""

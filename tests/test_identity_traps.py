@@ -33,7 +33,7 @@ def crafted(name: str, device: str, subsystem: str, memory_mib: int, watts: int 
     }
     text = query()
     for pattern, answer in lines.items():
-        text, times = re.subn(pattern, lambda found, answer=answer: found[1] + answer, text)  # type: ignore[misc]
+        text, times = re.subn(pattern, rf"\g<1>{answer}", text)
         assert times, pattern
     return text
 

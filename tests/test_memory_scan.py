@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from gpucert.device.simulated.scenario import parse
-from gpucert.stress import memory_scan
-from gpucert.stress.backend import Backend, Pattern, Region, Sweep
+from gpucert.stress import memory_scan, patterns
+from gpucert.stress.backend import Backend, Pattern, PatternKind, Region, Sweep
 from gpucert.stress.host import HostBackend
 from gpucert.stress.memory_scan import PROFILES, Scan, scan
 from tests.fakes import HEALTHY, InProcessCard, faulty
@@ -120,6 +120,45 @@ def test_a_compare_that_misses_or_misplaces_faults_fails_its_self_test(change: s
 def test_coverage_is_not_claimed_for_what_was_not_loaded(change: str) -> None:
     done = scanned(backend=_Sabotaged(InProcessCard(HEALTHY), change))
     assert done.words_compared < done.words_expected
+
+
+def test_a_burn_lasts_as_long_as_asked_and_leaves_memory_alone() -> None:
+    backend = InProcessCard(HEALTHY).backend()
+    (region, *_) = backend.reserve(0)
+    pattern = Pattern(PatternKind.OWN, 5)
+    backend.write(region, pattern)
+    began = backend.seconds()
+    backend.burn(7.5)
+    assert backend.seconds() - began == pytest.approx(7.5, rel=0.02)
+    assert backend.verify(region, pattern).bad_words == 0
+
+
+def test_moved_words_are_known_by_where_they_came_from() -> None:
+    backend = InProcessCard(HEALTHY).backend()
+    low, high, *_ = backend.reserve(0)
+    pattern = Pattern(PatternKind.RANDOM, 9)
+    backend.write(low, pattern)
+    backend.write(high, Pattern(PatternKind.BACKGROUND, 0))
+    assert backend.move(low, high) > 0
+    assert backend.verify(high, replace(pattern, shift=high.first_word - low.first_word)).bad_words == 0
+    assert backend.verify(high, pattern).bad_words == high.words
+
+
+@pytest.mark.parametrize("kind", list(patterns.MODULI))
+def test_targets_of_a_modulo_pattern_keep_what_they_hold(kind: PatternKind) -> None:
+    """Also what a stuck cell makes of them, with the rest of its word written again."""
+    stuck = 'kind = "stuck_bit"\noffset = 40960\nbit = 3\nvalue = 1'
+    for scenario, most in ((HEALTHY, 0), (faulty(stuck), 1)):
+        backend = InProcessCard(scenario).backend()
+        (region, *_) = backend.reserve(0)
+        for offset in range(patterns.MODULI[kind]):
+            plain = patterns.modulo(kind, offset, 77)
+            backend.write(region, plain, descending=True)
+            backend.write(region, replace(plain, inverted=True), others=True)
+            backend.write(region, plain, others=True)
+            found = backend.verify(region, plain, descending=True)
+            assert found.bad_words <= most
+            assert all(one.word * 8 == 40960 and one.expected ^ one.actual == 1 << 3 for one in found.first_wrong)
 
 
 def test_a_scan_fills_its_time_on_a_card_and_not_on_a_host() -> None:

@@ -80,4 +80,4 @@ def test_the_command_prints_the_rates_of_every_rule() -> None:
         assert words in done.output
     told = json.loads(CliRunner().invoke(main, ["bench", "decision", "--models", "2", "--json"]).output)["tables"]
     single = 2 + 6 * len((OURS, *OTHERS))
-    assert [len(table["rates"]) for table in told] == [single, single, 6]
+    assert [len(table["rates"]) for table in told] == [single, single, 7]

@@ -1,5 +1,7 @@
 """The fit of a thermal soak, against step responses whose truth is known and that the virtual card did not make."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -150,6 +152,27 @@ def test_without_a_channel_there_is_nothing_to_fit(lost: str) -> None:
     gone = dict(trace.channels) | {lost: (Absence.NO_PERMISSION,) * len(trace.at_s)}
     found = heat.of_step(structs.replace(step, traces={"telemetry": structs.replace(trace, channels=gone)}))
     assert isinstance(found.fast, Absent)
+
+
+def test_single_rows_without_a_reading_are_bridged() -> None:
+    step = soak(A_300_W_CARD)
+    trace = step.traces["telemetry"]
+    holed = {name: tuple(_holed(trace.column(name))) for name in trace.channels}
+    found = heat.of_step(structs.replace(step, traces={"telemetry": structs.replace(trace, channels=holed)}))
+    assert value(found.total) == pytest.approx(value(heat.of_step(step).total), rel=0.002)
+    assert found.steady_fan
+
+
+def _holed(column: tuple[float | Absence, ...]) -> Iterator[float | Absence]:
+    for place, one in enumerate(column):
+        yield Absence.LOST if place % 97 == 5 else one
+
+
+def test_a_power_sensor_that_stands_still_makes_no_resistance_of_nothing() -> None:
+    """A resistance of 0 would pass every limit."""
+    found = heat.of_step(soak(A_300_W_CARD, watts=40.0))
+    assert isinstance(found.fast, Absent)
+    assert isinstance(found.total, Absent)
 
 
 @pytest.mark.parametrize("measure", ["heat_began", "heat_ended"])

@@ -36,13 +36,16 @@ class Centre(Struct, frozen=True):
     """The specification itself, where the centre is a share of it."""
 
 
-def for_model(model: Model, learned: References | None = None) -> Baseline:
+def for_model(model: Model, learned: References | None = None, *, kernel: str | None = None) -> Baseline:
     """The baseline of a model: that of this version, or by the reference cards that someone learned.
 
-    Raises BaselineDataError when a file of ours cannot be used.
+    `kernel` is the version that the rates to be judged were measured with: our reference cards of another one are left
+    out, and then the prior judges. Raises BaselineDataError when a file of ours cannot be used.
     """
     defaults = defaults_module.shipped()
     references = reference.of_model(model.key, defaults) if learned is None else learned
+    if learned is None and kernel is not None:
+        references = references.for_kernel(kernel)
     return build(model, defaults, references, shipped=learned is None)
 
 

@@ -61,8 +61,12 @@ def learn(records: tuple[Path, ...], out: Path | None, version: int) -> None:
         click.echo(text, nl=False)
         return
     jobs.write(out, text.encode())
-    cards = len({card.card for measured in references.measures.values() for card in measured.cards})
-    click.echo(f"{cards} reference cards of {model.key} in {printable(str(out))}", err=True)
+    click.echo(f"{_cards(references)} of {model.key} in {printable(str(out))}", err=True)
+
+
+def _cards(references: "References") -> str:
+    count = len(references.conditions)
+    return "1 reference card" if count == 1 else f"{count} reference cards"
 
 
 def _candidates(paths: Iterable[Path]) -> "tuple[Model, list[Candidate]]":
@@ -183,7 +187,7 @@ def _behind(references: "References", weighed: "Iterable[Weighed]") -> Iterator[
     if not references.conditions:
         yield "\nno reference cards: every limit is the prior's"
         return
-    yield f"\n{len(references.conditions)} reference cards, measured with kernels of version {references.kernel}"
+    yield f"\n{_cards(references)}, measured with kernels of version {references.kernel}"
     for card, one in references.conditions.items():
         weights = [each.weight for each in weighed if each.card == card]
         inlet = one.inlet_c if isinstance(one.inlet_c, str) else f"{one.inlet_c:g} °C"

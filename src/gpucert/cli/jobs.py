@@ -3,14 +3,13 @@
 import hashlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 
 import msgspec
 
 from gpucert import record as records
 from gpucert.baselines import baseline as baselines
-from gpucert.baselines import defaults, reference
 from gpucert.baselines.limit import Baseline
 from gpucert.baselines.reference import References
 from gpucert.catalogue import shelf
@@ -121,11 +120,10 @@ def _baseline(path: Path, record: Record, model: Model | None, learned: Referenc
     return _shipped(model.key, kernel) if learned is None else baselines.for_model(model, learned)
 
 
-@cache
+@lru_cache(maxsize=256)
 def _shipped(key: str, kernel: str) -> Baseline:
-    """The baseline of this version. Where other kernels ran, the prior judges, and its limits say so: n = 0."""
-    shipped = defaults.shipped()
-    return baselines.build(shelf.get(key), shipped, reference.of_model(key, shipped).for_kernel(kernel))
+    """The baseline of this version, kept for the next record of the same kind."""
+    return baselines.for_model(shelf.get(key), kernel=kernel)
 
 
 def judged_before(folder: CardFolder, rules: Rules) -> Judged:

@@ -13,12 +13,9 @@ from typing import Literal
 
 from msgspec import Struct, structs
 
-from gpucert.baselines import baseline as baselines
-from gpucert.baselines import defaults, reference
+from gpucert.baselines import defaults
 from gpucert.baselines.limit import Baseline, Limit
-from gpucert.baselines.reference import References
 from gpucert.catalogue.matching import Match
-from gpucert.catalogue.model import Model
 from gpucert.device.simulated.scenario import parse
 from gpucert.outcome import ExitCode, Outcome
 from gpucert.record import Identity
@@ -29,7 +26,6 @@ from gpucert.trials.planted import Planted, scenario
 from gpucert.trials.rate import Rate
 from gpucert.verdict import cooling, heat
 from gpucert.verdict import policy as policies
-from gpucert.verdict.candidate import WITHOUT_KERNELS
 from gpucert.verdict.judge import judge
 
 MODELS = (
@@ -131,14 +127,6 @@ class _Judged(Struct, frozen=True):
 
     seed: int
     outcomes: dict[str, Outcome]
-
-
-def baseline(model: Model, learned: References | None = None) -> Baseline:
-    """What judges the virtual cards of a model: what someone learned, else that of this version."""
-    if learned is not None:
-        return baselines.for_model(model, learned)
-    shipped = defaults.shipped()
-    return baselines.build(model, shipped, reference.of_model(model.key, shipped).for_kernel(WITHOUT_KERNELS))
 
 
 def run(wanted: Wanted, match: Matcher, progress: Callable[[int, int], None]) -> Told:

@@ -16,6 +16,7 @@ from gpucert.outcome import Outcome
 from gpucert.trials.rate import Rate
 from gpucert.trials.rules import Rule
 from gpucert.verdict.decision import decide, pooled
+from gpucert.verdict.heat import POWER_U
 
 SPREAD_LOG_SD = 0.5
 """How much the spread of healthy cards differs between models."""
@@ -34,17 +35,20 @@ class Kind(Struct, frozen=True, kw_only=True):
 
 
 def throughput(defaults: Defaults) -> Kind:
-    """Clock-normalised rates: they repeat to 0.7 % on A100 (microsoft/superbench-results)."""
+    """Clock-normalised rates, assumed to repeat to 0.7 %: eight A100 of one node differed by no more (SuperBench)."""
     lost = (0.05, 0.08, 0.12, 0.20)
     worn = {f"−{100 * share:g} %": math.log1p(-share) for share in lost}
     return Kind(of=defaults.classes["throughput_per_clock"], repeatability=0.007, worn=worn)
 
 
 def thermal(defaults: Defaults) -> Kind:
-    """Thermal resistances: the sensor's gain, good to 3 %, scales each of them on a card alike."""
+    """Thermal resistances, assumed to repeat as well as the power sensor's gain is known.
+
+    A real card keeps its gain from one run to the next and for all its resistances; here each measurement draws one.
+    """
     more = (0.15, 0.30, 0.50, 1.00)
     worn = {f"+{100 * share:g} %": -math.log1p(share) for share in more}
-    return Kind(of=defaults.classes["thermal_resistance"], repeatability=0.03, worn=worn)
+    return Kind(of=defaults.classes["thermal_resistance"], repeatability=POWER_U, worn=worn)
 
 
 class World(Struct, frozen=True, kw_only=True):
@@ -62,6 +66,8 @@ class Rates(Struct, frozen=True):
 
     rule: str
     world: World
+    q: float
+    """The share of healthy cards that our limit of each measure may fail."""
     rejected: Rate
     """Healthy cards that failed."""
     passed: dict[str, Rate]
@@ -85,9 +91,8 @@ def run(rule: Rule, kinds: Sequence[Kind], q: float, world: World) -> Rates:
                 for words, shift in worn.items():
                     passed[words] += measures[0].outcome(card, limits[0], shift) is Outcome.PASS
     trials = world.models * world.cards
-    return Rates(
-        rule.name, world, Rate(rejected, trials), {words: Rate(hits, trials) for words, hits in passed.items()}
-    )
+    rates = {words: Rate(hits, trials) for words, hits in passed.items()}
+    return Rates(rule.name, world, q, Rate(rejected, trials), rates)
 
 
 class _Drawn(Struct, frozen=True):

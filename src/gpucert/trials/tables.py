@@ -1,11 +1,11 @@
 """The tables of `gpucert bench decision`: every rule on single measures, and ours on a whole card."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from msgspec import Struct
 
 from gpucert.baselines.defaults import Defaults
-from gpucert.trials.decision import Rates, World, run, thermal, throughput
+from gpucert.trials.decision import Kind, Rates, World, run, thermal, throughput
 from gpucert.trials.rules import OTHERS, OURS, Rule
 
 REFERENCES = (0, 5, 20, 100)
@@ -17,33 +17,34 @@ class Table(Struct, frozen=True):
     """The error rates of several rules, by number and kind of reference cards."""
 
     title: str
-    q: float
-    """The share of healthy cards that our limit of one measure may fail."""
     rates: tuple[Rates, ...]
 
 
 def tables(defaults: Defaults, models: int, cards: int, seed: int) -> Iterator[Table]:
     """One table after the other, as they are worked out."""
     worlds = tuple(_worlds(models, cards, seed))
-    rates, resistance = throughput(defaults), thermal(defaults)
-    q = defaults.share(THROUGHPUTS + RESISTANCES)
+    rate, resistance = throughput(defaults), thermal(defaults)
+    few = resistance.of.advises_below
+
+    def shared(world: World) -> float:
+        return defaults.share(THROUGHPUTS + (RESISTANCES if world.references >= few else 0))
+
+    def by_every_rule(kind: Kind, q: Callable[[World], float]) -> tuple[Rates, ...]:
+        return tuple(run(rule, [kind], q(world), world) for world in worlds for rule in _with_limit(world))
+
+    yield Table("clock-normalised throughput, one measure", by_every_rule(rate, shared))
     yield Table(
-        "clock-normalised throughput, one measure",
-        q,
-        tuple(run(rule, [rates], q, world) for world in worlds for rule in _with_limit(world)),
+        f"thermal resistance, one measure (with fewer than {few} reference cards it only advises)",
+        by_every_rule(resistance, lambda world: shared(world) if world.references >= few else defaults.advice),
     )
-    advises = f"with fewer than {resistance.of.advises_below} reference cards it only advises"
+    whole = [rate] * THROUGHPUTS + [resistance] * RESISTANCES
     yield Table(
-        f"thermal resistance, one measure ({advises})",
-        q,
-        tuple(run(rule, [resistance], q, world) for world in worlds for rule in _with_limit(world)),
-    )
-    whole = [rates] * THROUGHPUTS + [resistance] * RESISTANCES
-    graded = [world for world in worlds if world.references >= resistance.of.advises_below]
-    yield Table(
-        f"a whole card, {len(whole)} measures, of which a worn one lost in one rate",
-        q,
-        tuple(run(OURS, whole, q, world) for world in graded),
+        f"a whole card by every limit that costs a certificate: {THROUGHPUTS} rates, and {RESISTANCES} resistances "
+        f"from {few} reference cards on; a worn one lost in one rate",
+        tuple(
+            run(OURS, whole if world.references >= few else whole[:THROUGHPUTS], shared(world), world)
+            for world in worlds
+        ),
     )
 
 

@@ -52,12 +52,9 @@ class Case:
             return gates.coverage_percent
         return min(gates.coverage_percent, 100 * (1 - gates.coverage_spared_mib / total))
 
+    @cached_property
     def counters(self) -> Counters:
         """Of each counter the last answer; a flag that was ever raised stays raised."""
-        return self._counters
-
-    @cached_property
-    def _counters(self) -> Counters:
         told = [one for step in self.record.steps for one in (step.before, step.after)]
         answers: dict[str, object] = {}
         for name in Counters.__struct_fields__:

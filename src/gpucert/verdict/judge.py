@@ -74,7 +74,7 @@ def judge(record: Record, *, record_sha256: str, match: Match, baseline: Baselin
     if record.schema != RECORD_SCHEMA:
         raise UnjudgeableRecordError(f"schema is {record.schema!r}, this version judges {RECORD_SCHEMA!r}")
     case = Case(record, match, baseline, policy)
-    facts = judge_facts(record.card, record.settings, case.counters(), match, record.processes)
+    facts = judge_facts(record.card, record.settings, case.counters, match, record.processes)
     if any(one.code in VOID for one in _each_once(facts[1])):
         case = Case(record, match, None, policy)
     return _verdict(case, *_judged(case, *facts), record_sha256)

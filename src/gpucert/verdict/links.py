@@ -113,7 +113,7 @@ def _damaged(step: StepRecord) -> Iterator[_Item]:
 def _nvlinks(case: Case) -> Iterator[_Item]:
     """Links that are down cost the tiers that ask for them, and nothing else."""
     links = case.model.links.nvlinks if case.model else 0
-    up = case.counters().nvlinks_up
+    up = case.counters.nvlinks_up
     if not links or isinstance(up, Absent) or case.model is None:
         return
     if 0 < up < links:

@@ -121,7 +121,7 @@ def _half_rate(model: Model) -> bool:
 
 def _condition(case: Case, tier: TierGates) -> Iterator[_Gate]:
     """What this card's condition must be, beyond its performance."""
-    counters = case.counters()
+    counters = case.counters
     if tier.ecc_on and case.record.settings.ecc is not True:
         yield _ecc(case.record.settings.ecc)
     if tier.spare_rows:

@@ -91,7 +91,7 @@ class VirtualMedium:
 
     def store(
         self, first_word: int, words: Words, sm: int, *, descending: bool = False, keep: Words | None = None
-    ) -> None:  # all SMs share this path so far
+    ) -> None:  # all SMs share this path so far, and no fault yet depends on which word comes first
         """Write words from SM `sm`. Raises UncorrectableEccError or DeviceLostError."""
         self._stay_alive()
         self._memory.store(first_word, words, keep)
