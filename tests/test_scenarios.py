@@ -44,11 +44,15 @@ EXPECTED = {
     "airflow": Expected("certified", frozenset({"thermal.airflow"}), 0, "standard"),
     "airflow-passive": Expected("certified", frozenset({"station.airflow"}), 0, "standard"),
     "alias": failed("memory.alias"),
+    "channel-missing": failed("memory.channel"),
+    "contained": failed("memory.contained", "memory.row_remap"),
     "counterfeit": failed("identity.mismatch"),
     "crash": failed("device.crash"),
+    "dq-ecc": failed("memory.ecc_corrected"),
     "ecc-corrected": failed("memory.ecc_corrected"),
     "ecc-off": incomplete("config.ecc"),
     "ecc-uncorrected": failed("memory.ecc_uncorrected"),
+    "edr-replay": failed("performance.memory"),
     "fake-memory": failed("identity.memory"),
     "gsp": incomplete("device.firmware"),
     "hang": failed("device.hang"),
@@ -74,6 +78,7 @@ EXPECTED = {
     "slow-memory": failed("performance.memory"),
     "sm-arithmetic": failed("compute.sm"),
     "sm-arithmetic-hot": failed("compute.sm", plan="standard"),
+    "sram-threshold": failed("memory.sram"),
     "stuck-bit": failed("memory.hard"),
     "stuck-bit-ecc": failed("memory.ecc_corrected"),
     "stuck-bit-path": failed("memory.path"),
@@ -83,6 +88,8 @@ EXPECTED = {
     "wrong-every-time": failed("compute.repeatable"),
     "xid": failed("xid.62"),
 }
+NOT_TOLD_YET = {"coupling", "dq", "intermittent", "refresh-lost", "retention"}
+"""Faults that the virtual card has and whose diagnosis no scan makes yet."""
 HEALTHY = [name for name in scenario.names() if name.startswith("healthy-")]
 
 
@@ -102,7 +109,8 @@ def certify(name: str, plan: str, folder: Path) -> tuple[int, dict[str, object]]
 
 
 def test_every_built_in_scenario_is_expected_to_end_somehow() -> None:
-    assert set(EXPECTED) | set(HEALTHY) == set(scenario.names())
+    assert set(EXPECTED) | set(HEALTHY) | NOT_TOLD_YET == set(scenario.names())
+    assert NOT_TOLD_YET.isdisjoint(EXPECTED)
     assert len(HEALTHY) >= 12
 
 

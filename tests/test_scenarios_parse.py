@@ -7,6 +7,7 @@ from gpucert.device.simulated.scenario import ScenarioError
 
 A100 = 'model = "NVIDIA A100-SXM4-80GB"\n'
 RTX_3090 = 'model = "NVIDIA GeForce RTX 3090"\n'
+V100 = 'model = "Tesla V100-SXM2-32GB"\n'
 
 
 def fault(kind, **fields):
@@ -60,7 +61,7 @@ def test_defaults_are_a_healthy_card_as_shipped():
         (A100 + '[fault]\nkind = "lost"\n', ["[[fault]]"]),
         (A100 + "[[fault]]\nat_s = 3\n", ["fault[0]", "kind"]),
         (A100 + fault("stuckbit"), ["fault[0]", "did you mean stuck_bit"]),
-        (A100 + fault("dq"), ["fault[0]", "does not simulate 'dq'"]),
+        (A100 + fault("tpc_missing"), ["fault[0]", "does not simulate 'tpc_missing'"]),
         (A100 + fault("lost", at_s=1) + fault("lost", at_s=-2), ["fault[1].at_s", ">= 0"]),
         (A100 + fault("lost", at_s="nan"), ["fault[0].at_s is nan"]),
         (A100 + fault("lost", at_s="inf"), ["fault[0].at_s is inf"]),
@@ -71,6 +72,27 @@ def test_defaults_are_a_healthy_card_as_shipped():
         (A100 + fault("stuck_bit", offset=0, bit=64, value=1), ["bit", "<= 63"]),
         (A100 + fault("stuck_bit", offset=0, bit=1, value=2), ["value"]),
         (A100 + fault("transition", offset=0, bit=1, direction='"sideways"'), ["direction"]),
+        (A100 + fault("dq", line=64, value=1), ["line must be below 64", "HBM2e"]),
+        (RTX_3090 + fault("dq", line=16, value=1), ["line must be below 16", "GDDR6X"]),
+        (A100 + fault("dq", line=1, value=1, probability=0), ["probability", "> 0"]),
+        (A100 + fault("dq", line=1, value=1, probability=1.1), ["probability", "<= 1"]),
+        (A100 + fault("coupling", aggressor=800, victim=807, bit=1), ["same word"]),
+        (A100 + fault("coupling", aggressor=16 << 20, victim=0, bit=1), ["aggressor reaches beyond"]),
+        (A100 + fault("coupling", aggressor=0, victim=16 << 20, bit=1), ["victim reaches beyond"]),
+        (A100 + fault("intermittent", offset=16 << 20, bit=1, probability=0.5), ["offset reaches beyond"]),
+        (A100 + fault("retention", offset=0, bit=1, hold_ms=32), ["refresh comes every 32 ms", "never be seen"]),
+        (A100 + fault("retention", offset=16 << 20, bit=1, hold_ms=20), ["offset reaches beyond"]),
+        (A100 + fault("retention", offset=0, bit=1, hold_ms=0), ["hold_ms", "> 0"]),
+        (A100 + fault("refresh_lost", offset=4, bytes=64, seconds=1), ["multiples of 8"]),
+        (A100 + fault("refresh_lost", offset=0, bytes=16 << 20, seconds=1), ["bytes reaches beyond"]),
+        (A100 + fault("refresh_lost", offset=0, bytes=64, seconds=0), ["seconds", "> 0"]),
+        (A100 + fault("edr_replay", per_second=0), ["per_second", "> 0"]),
+        (A100 + fault("channel_missing", count=80), ["count must leave a channel", "80"]),
+        (A100 + fault("channel_missing", count=0), ["count", ">= 1"]),
+        (RTX_3090 + fault("contained", at_s=1), ["contains no errors", "GA100"]),
+        (A100 + "ecc = false\n" + fault("contained", at_s=1), ["ECC is off"]),
+        (V100 + fault("sram_threshold"), ["does not count errors of its SRAM"]),
+        (A100 + "ecc = false\n" + fault("sram_threshold"), ["ECC is off"]),
         (A100 + "[[fault]]\nkind='alias'\nfrom=0\nto=4096\nbytes=8192\n", ["overlap"]),
         (A100 + "[[fault]]\nkind='alias'\nfrom=0\nto=4097\nbytes=16\n", ["multiples of 8"]),
         (A100 + "[[fault]]\nkind='alias'\nfrom=0\nto=16777200\nbytes=64\n", ["beyond the tested memory"]),

@@ -14,34 +14,13 @@ from gpucert.device.simulated.medium import VirtualMedium
 from gpucert.device.simulated.memory import WindowSizeError
 from gpucert.stress.backend import ArithmeticUnit, DeviceLostError, UncorrectableEccError, UnitNotOfferedError
 from gpucert.stress.medium import Work
+from tests.virtual import Bench, fault
 
 A100 = "NVIDIA A100-SXM4-80GB"
 RTX_3090 = "NVIDIA GeForce RTX 3090"
 WORDS = 1 << 18
 ALL_ONES = np.uint64(2**64 - 1)
 ONE_READ = Work("memory", bytes_read=16 << 20)
-
-
-class Bench:
-    """A card, its memory and a medium on both."""
-
-    def __init__(self, model, *lines, probe="memory_scan", **hooks):
-        text = f'model = "{model}"\n' + "\n".join(lines)
-        described = scenario.parse(text, "test")
-        self.card = VirtualCard(described)
-        self.memory = bytearray(self.card.memory_bytes)
-        self.medium = VirtualMedium(described, self.memory, self.card.advance, probe, 0.0, **hooks)
-
-    def again(self, words, flush=True, first=0):
-        """Store, flush unless told otherwise, load."""
-        self.medium.store(first, words, 0)
-        if flush:
-            self.medium.flush()
-        return self.medium.load(first, len(words), 1)
-
-
-def fault(kind, **fields):
-    return f'[[fault]]\nkind = "{kind}"\n' + "\n".join(f"{name} = {value}" for name, value in fields.items())
 
 
 def distinct(seed=1):

@@ -50,6 +50,30 @@ _TABLE = (
         "Run the burn-in plan and watch for the same SM or the same lanes.",
     ),
     Kind(
+        "memory.data_line",
+        "One data wire of a memory channel is bad: a solder joint, a via of a stack, or a driver of either end.",
+        "Wrong bits lie in lanes at the constant distance that one wire has, in many words of one share of the memory.",
+        "Reflow or replace the memory device; wires of HBM cannot be repaired: grade for parts.",
+    ),
+    Kind(
+        "memory.coupling",
+        "A memory cell changes when another one is written.",
+        "The same address is wrong after its neighbours were written in one order, and right after the other.",
+        "Not for use without ECC. Replace the memory device, or grade for parts.",
+    ),
+    Kind(
+        "memory.intermittent",
+        "A memory cell is read wrongly now and then, whatever it holds.",
+        "The same address and bit fail some of many reads, and no rewrite changes how often.",
+        "Run the burn-in plan for its rate. Not for use without ECC; replace the memory device.",
+    ),
+    Kind(
+        "memory.retention",
+        "Memory loses its charge: cells too weak for the refresh they get, or rows that are not refreshed at all.",
+        "Words that were right at first are wrong after they were left alone, above all while the memory is warm.",
+        "Cool the memory (pads, airflow) and test again; if it repeats, replace the memory device.",
+    ),
+    Kind(
         "memory.path",
         "Data is damaged between the memory and the arithmetic (L2, crossbar or load-store path), behind ECC.",
         "Errors follow the reading SM or appear with ECC on and clean ECC counters.",
@@ -70,7 +94,13 @@ _TABLE = (
     Kind(
         "memory.ecc_uncorrected",
         "ECC found an error that it could not correct.",
-        "The uncorrected counter rose, CUDA reported error 214, or Xid 48, 94, 95, 140 or 171 was logged.",
+        "The uncorrected counter rose, CUDA reported error 214, or Xid 48, 95, 140, 171 or 172 was logged.",
+        "Reset the card so that a pending row remap takes effect, then test again from the start.",
+    ),
+    Kind(
+        "memory.contained",
+        "ECC found an error that it could not correct, and the driver contained it in the process that met it.",
+        "Xid 94, and of the Xids of memory errors no other.",
         "Reset the card so that a pending row remap takes effect, then test again from the start.",
     ),
     Kind(
@@ -96,6 +126,18 @@ _TABLE = (
         "On-chip memory (SRAM) passed NVIDIA's error threshold.",
         "The driver's SRAM threshold flag, or uncorrected SRAM errors.",
         "Meets NVIDIA's criterion for return once the field diagnostic confirms it.",
+    ),
+    Kind(
+        "memory.channel",
+        "A memory channel is missing: dead or fused off.",
+        "The memory bus is narrower than the model's by whole channels, with the model's own name and cores.",
+        "Look for a memory device that is loose or dead. Sell only with the bus width and memory size that are left.",
+    ),
+    Kind(
+        "memory.link_replay",
+        "Transfers between chip and memory are repeated until their checksums agree: right data, lost bandwidth.",
+        "Bandwidth per memory clock that is right while the memory is cool and low once it is warm.",
+        "Cool the memory (pads, airflow) and test again; if it stays, reflow or replace the memory device.",
     ),
     Kind(
         "memory.coverage",

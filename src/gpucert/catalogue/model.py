@@ -42,6 +42,21 @@ class Memory(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     driver_mib_with: str = ""
 
     @property
+    def channel_bits(self) -> int:
+        """Data wires of one channel: 64 of HBM, 32 of a GDDR5 chip, 16 of a GDDR6 or GDDR7 chip, which has several.
+
+        A 32-byte sector, the least that is asked for, crosses one channel in 4, 8 or 16 beats (JESD235, 212, 250).
+        """
+        if self.type.startswith("HBM"):
+            return 64
+        return 32 if self.type.startswith("GDDR5") else 16
+
+    @property
+    def channels(self) -> int:
+        """Independent channels of the bus."""
+        return self.bus_bits // self.channel_bits
+
+    @property
     def bytes_per_clock(self) -> float:
         """Peak bytes per memory clock: two transfers of the bus width, whatever the clock."""
         return 2 * self.bus_bits / 8

@@ -81,6 +81,7 @@ class ToyCard:
             sm_clock_mhz=1000.0,
             memory_clock_mhz=1000.0,
             temperature_c=30.0,
+            memory_temperature_c=40.0,
             uncorrected=0,
             abort="91 °C has reached the limit" if hot else "",
         )

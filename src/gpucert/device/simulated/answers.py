@@ -10,6 +10,7 @@ from gpucert.catalogue.model import Model
 from gpucert.device.simulated import lottery
 from gpucert.device.simulated.faults import (
     Absurd,
+    Contained,
     EccCorrected,
     Inforom,
     MigOn,
@@ -20,6 +21,7 @@ from gpucert.device.simulated.faults import (
     RemapExhausted,
     RetiredPages,
     RowRemap,
+    SramThreshold,
 )
 from gpucert.device.simulated.scenario import MIG_CHIPS, PLAUSIBLE, Scenario
 from gpucert.device.simulated.silicon import Silicon, limits
@@ -37,6 +39,8 @@ POWER_NOISE = 0.003
 _BANKS = 192
 """Of a model whose number of remappable banks nobody has seen: what most cards with GDDR6 answer."""
 _FANS = 2
+_SRAM_ERRORS = 5
+"""Of a card whose SRAM threshold flag is set: more than four in one bank set it (NVIDIA, RMA policy)."""
 _REASONS = EventReason(0x1FF)
 """What all cards of today can tell: board limit and reliability are in the header alone."""
 _QUIET_ERRORS = (
@@ -105,7 +109,7 @@ def identity(scenario: Scenario, silicon: Silicon) -> Identity:
         compute_capability=chip.compute_capability,
         cuda_cores=chip.cuda_cores,
         memory_mib=silicon.memory_mib,
-        bus_bits=chip.memory.bus_bits,
+        bus_bits=silicon.bus_bits,
         max_sm_clock_mhz=round(silicon.max_clock_mhz),
         max_memory_clock_mhz=round(silicon.memory_clock_mhz),
         driver=DRIVER,
@@ -195,16 +199,19 @@ def counters(scenario: Scenario, state: State) -> Counters:
     remaps = tuple(scenario.of(RowRemap))
     remapping, retiring = bool(memory.row_remapping), bool(memory.page_retirement)
     pages = tuple(scenario.of(RetiredPages))
+    contained = any(fault.at_s <= state.at_s for fault in scenario.of(Contained))
+    worn = scenario.first(SramThreshold) is not None
+    sram_errors = _SRAM_ERRORS if worn else 0
     return Counters(
         ecc_corrected_volatile=corrected,
         ecc_uncorrected_volatile=uncorrected,
         ecc_corrected_aggregate=corrected,
-        ecc_uncorrected_aggregate=uncorrected,
-        sram_uncorrected_aggregate=_if(sram, 0),
-        sram_threshold_exceeded=_if(sram, False),
+        ecc_uncorrected_aggregate=_if(ecc, state.uncorrected + sram_errors),
+        sram_uncorrected_aggregate=_if(sram, sram_errors),
+        sram_threshold_exceeded=_if(sram, worn),
         remapped_correctable=_if(remapping, 0),
         remapped_uncorrectable=_if(remapping, sum(fault.uncorrectable for fault in remaps)),
-        remap_pending=_if(remapping, any(fault.pending for fault in remaps)),
+        remap_pending=_if(remapping, contained or any(fault.pending for fault in remaps)),
         remap_failure=_if(remapping, any(fault.failure for fault in remaps)),
         remap_banks=_banks(scenario, (memory.remap_banks or _BANKS) if remapping else None),
         retired_sbe=_if(retiring, sum(fault.sbe for fault in pages)),

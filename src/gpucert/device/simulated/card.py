@@ -5,7 +5,7 @@ import math
 from msgspec import Struct
 
 from gpucert.device.simulated import answers, clocks, lottery, thermal
-from gpucert.device.simulated.faults import EccUncorrected, Fault, Gsp, Lost, PowerBrake, Xid
+from gpucert.device.simulated.faults import Contained, EccUncorrected, EdrReplay, Fault, Gsp, Lost, PowerBrake, Xid
 from gpucert.device.simulated.scenario import Scenario
 from gpucert.device.simulated.silicon import Silicon, silicon
 from gpucert.device.simulated.state import State, at_rest, decode, encode
@@ -17,7 +17,11 @@ TICK_S = 0.1
 """Telemetry has ten rows a second of virtual time."""
 TICKS_PER_S = 10
 
-_XID_UNCORRECTABLE, _XID_LOST, _XID_GSP = 48, 79, 119
+_XID_UNCORRECTABLE, _XID_LOST, _XID_CONTAINED, _XID_GSP = 48, 79, 94, 119
+_RETRY_S = 1e-6
+"""What one repeated transfer of the memory bus costs: an engineering choice, for retraining is nowhere published."""
+_RETRIES_AT_MOST = 0.5
+"""Share of the time that retries can take."""
 _RATE_NOISE = 0.003
 _RATE_BLOCK_TICKS = 50
 """Repeatability of a rate: up to 0.3 %, drawn anew every five seconds, because a card's speed wanders slowly."""
@@ -26,6 +30,9 @@ _FAN_IDLE_PERCENT, _FAN_FROM_C, _FAN_PERCENT_PER_C = 30.0, 45.0, 2.0
 _MEMORY_TAU_S = 15.0
 _MEMORY_RISE_C = {"idle": 2.0, "pcie": 2.0, "arithmetic": 4.0, "memory": 9.0}
 """Of HBM over the die, by load; the workload decides it (16 against 7 °C on two V100)."""
+
+
+_TIMED = (EccUncorrected, Contained, Lost, Gsp, Xid)
 
 
 class _Timed(Struct, frozen=True):
@@ -43,6 +50,7 @@ class VirtualCard:
         self._silicon = silicon(scenario)
         self._timed = _timed(scenario)
         self._brake_from_s = min((fault.at_s for fault in scenario.of(PowerBrake)), default=math.inf)
+        self._retries = scenario.of(EdrReplay)
         self._tick_decay = thermal.decay(TICK_S)
         self._state = decode(state) if state is not None else self._fresh()
 
@@ -126,6 +134,7 @@ class VirtualCard:
             sm_clock_mhz=now.sm_clock_mhz,
             memory_clock_mhz=now.memory_clock_mhz,
             temperature_c=self._silicon.inlet_c + now.rise_c,
+            memory_temperature_c=self._memory_c,
             uncorrected=now.uncorrected,
             lost=now.lost,
         )
@@ -180,9 +189,18 @@ class VirtualCard:
             case "pcie":
                 return (load.bytes_read + load.bytes_written) / (card.pcie_b_s * jitter)
             case "memory":
-                return _memory_seconds(card, load) / jitter
+                return _memory_seconds(card, load) / (jitter * (1 - self._retrying()))
             case _:
                 return 0.0
+
+    @property
+    def _memory_c(self) -> float:
+        return self._silicon.inlet_c + self._state.rise_c + self._state.memory_rise_c
+
+    def _retrying(self) -> float:
+        """Share of the time that the memory bus spends on repeating transfers."""
+        active = (one for one in self._retries if one.above_c is None or self._memory_c >= one.above_c)
+        return min(_RETRIES_AT_MOST, _RETRY_S * sum(one.per_second for one in active))
 
     def _heat(self, watts: float, seconds: float, load: Load) -> None:
         """Warm the card by constant power, and count what time counts."""
@@ -229,6 +247,9 @@ class VirtualCard:
         match fault:
             case EccUncorrected():
                 self._uncorrectable()
+            case Contained():
+                self._state.uncorrected += 1
+                self._log(_XID_CONTAINED, "pid=4242, name=python, Contained: SM (0x1). RST: No, D-RST: No")
             case Lost():
                 self._lose("GPU has fallen off the bus")
             case Gsp():
@@ -258,7 +279,7 @@ class VirtualCard:
 
 def _timed(scenario: Scenario) -> tuple[_Timed, ...]:
     """The faults that happen at a moment, in their order."""
-    waiting = (_Timed(f.at_s, f) for f in scenario.faults if isinstance(f, EccUncorrected | Lost | Gsp | Xid))
+    waiting = (_Timed(f.at_s, f) for f in scenario.faults if isinstance(f, _TIMED))
     return tuple(sorted(waiting, key=lambda timed: timed.at_s))
 
 

@@ -6,12 +6,17 @@ from msgspec import Meta, Struct, field
 
 Seconds = Annotated[float, Meta(ge=0)]
 PerMinute = Annotated[float, Meta(gt=0)]
+PerSecond = Annotated[float, Meta(gt=0)]
 Count = Annotated[int, Meta(ge=0)]
 Bit = Annotated[int, Meta(ge=0, le=63)]
 Scale = Annotated[float, Meta(gt=0, le=20)]
 Share = Annotated[float, Meta(gt=0, le=1)]
 Celsius = Annotated[float, Meta(ge=-50, le=150)]
+Millis = Annotated[float, Meta(gt=0)]
 Unit = Literal["int32", "fp32", "fp64", "tensor", "sfu"]
+
+REFRESH_MS = 32.0
+"""Every row is refreshed within it: 8192 commands, one each 3.9 µs (JESD235 for HBM; gem5's model has the same)."""
 
 
 class _Fault(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind"):
@@ -43,6 +48,69 @@ class Transition(_Fault, frozen=True, kw_only=True, tag="transition"):
     above_ecc: bool = False
 
 
+class Dq(_Fault, frozen=True, kw_only=True, tag="dq"):
+    """A data wire of one memory channel that reads one value, always or now and then; the card's seed says which."""
+
+    line: Count
+    """Below the width of a channel: 64 for HBM, 32 for GDDR5 and GDDR5X, 16 for newer GDDR."""
+    value: Literal[0, 1]
+    probability: Share = 1.0
+    """Of each beat that the wire carries."""
+
+
+class Coupling(_Fault, frozen=True, kw_only=True, tag="coupling"):
+    """A cell that inverts another one whenever a store changes it."""
+
+    aggressor: Count
+    """Bytes from the start of the tested memory, like `victim`: of the word that must change."""
+    victim: Count
+    """Of the word that is damaged."""
+    bit: Bit
+    """Of both words."""
+
+
+class Intermittent(_Fault, frozen=True, kw_only=True, tag="intermittent"):
+    """A cell that is read wrongly now and then; what it holds stays right."""
+
+    offset: Count
+    bit: Bit
+    probability: Share
+    """Of each load that reaches the cells."""
+
+
+class Retention(_Fault, frozen=True, kw_only=True, tag="retention"):
+    """A cell that loses its charge, and reads 0, before refresh comes by."""
+
+    offset: Count
+    bit: Bit
+    hold_ms: Millis
+    """How long it keeps its charge: less than REFRESH_MS."""
+    above_c: Celsius | None = None
+    """Only while the memory is at least this warm; below, refresh comes in time."""
+
+
+class RefreshLost(_Fault, frozen=True, kw_only=True, tag="refresh_lost"):
+    """A range that is not refreshed any more: words that nobody loads or stores read 0 after a while."""
+
+    offset: Count
+    bytes: Annotated[int, Meta(ge=8)]
+    seconds: Annotated[float, Meta(gt=0)]
+
+
+class EdrReplay(_Fault, frozen=True, kw_only=True, tag="edr_replay"):
+    """A memory bus whose transfers are repeated until their checksums agree: right data, less bandwidth."""
+
+    per_second: PerSecond
+    above_c: Celsius | None = None
+    """Only while the memory is at least this warm."""
+
+
+class ChannelMissing(_Fault, frozen=True, kw_only=True, tag="channel_missing"):
+    """Memory channels that are dead or fused off: a narrower bus, less memory, less bandwidth."""
+
+    count: Annotated[int, Meta(ge=1)] = 1
+
+
 class Alias(_Fault, frozen=True, kw_only=True, tag="alias"):
     """A decoder that sends one range of addresses to the cells of another."""
 
@@ -67,6 +135,16 @@ class EccUncorrected(_Fault, frozen=True, kw_only=True, tag="ecc_uncorrected"):
     """One error that ECC cannot correct; the context that is running dies of it."""
 
     at_s: Seconds
+
+
+class Contained(_Fault, frozen=True, kw_only=True, tag="contained"):
+    """An error that ECC cannot correct and the driver contains: Xid 94, and a row waits to be remapped."""
+
+    at_s: Seconds
+
+
+class SramThreshold(_Fault, frozen=True, kw_only=True, tag="sram_threshold"):
+    """On-chip memory (SRAM) that has passed NVIDIA's threshold of errors: the driver's flag is set."""
 
 
 class RowRemap(_Fault, frozen=True, kw_only=True, tag="row_remap"):
@@ -245,10 +323,19 @@ class OtherProcess(_Fault, frozen=True, kw_only=True, tag="other_process"):
 Fault: TypeAlias = (
     StuckBit
     | Transition
+    | Dq
+    | Coupling
+    | Intermittent
+    | Retention
+    | RefreshLost
+    | EdrReplay
+    | ChannelMissing
     | Alias
     | FakeMemory
     | EccCorrected
     | EccUncorrected
+    | Contained
+    | SramThreshold
     | RowRemap
     | RemapExhausted
     | RetiredPages
@@ -283,15 +370,6 @@ KINDS: tuple[str, ...] = tuple(str(kind.__struct_config__.tag) for kind in Fault
 """Every kind that this version simulates."""
 
 NOT_YET: tuple[str, ...] = (
-    "dq",
-    "coupling",
-    "intermittent",
-    "retention",
-    "refresh_lost",
-    "edr_replay",
-    "channel_missing",
-    "contained",
-    "sram_threshold",
     "tpc_missing",
     "effective_clock",
     "fan",

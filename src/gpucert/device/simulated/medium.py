@@ -55,13 +55,13 @@ class VirtualMedium:
         self._scenario = scenario
         self._silicon = silicon(scenario)
         self.memory_scale = self._silicon.window_scale
-        self._memory = CardMemory(scenario, self._silicon, memory)
         self._arithmetic = Arithmetic(scenario)
         self._advance = advance
         self._hangs = hang if any(fault.probe == probe for fault in scenario.of(Hang)) else None
         self._crashes = crash if any(fault.probe == probe for fault in scenario.of(Crash)) else None
         self._card = advance(0.0, Load())
         self._now_s = max(now_s, self._card.at_s)
+        self._memory = CardMemory(scenario, self._silicon, memory, self._now_s)
         self._uncorrected_before = self._card.uncorrected
 
     def properties(self) -> Properties:
@@ -75,9 +75,9 @@ class VirtualMedium:
             compute_capability=model.compute_capability,
             sm_count=model.sm_count,
             l2_bytes=self._silicon.l2_bytes,
-            bus_bits=model.memory.bus_bits,
+            bus_bits=self._silicon.bus_bits,
             memory_clock_mhz=self._silicon.memory_clock_mhz,
-            total_bytes=self._scenario.window_bytes,
+            total_bytes=self._scenario.total_bytes,
             free_bytes=max(0, self._scenario.tested_bytes - taken),
         )
 
@@ -94,7 +94,7 @@ class VirtualMedium:
     ) -> None:  # all SMs share this path so far, and no fault yet depends on which word comes first
         """Write words from SM `sm`. Raises UncorrectableEccError or DeviceLostError."""
         self._stay_alive()
-        self._memory.store(first_word, words, keep)
+        self._memory.store(first_word, words, keep, descending=descending)
 
     def flush(self) -> None:
         """Empty the L2."""
@@ -158,6 +158,7 @@ class VirtualMedium:
     def _move(self, seconds: float, load: Load) -> Advance:
         self._card = self._advance(seconds, load)
         self._now_s = self._card.at_s
+        self._memory.passed(self._now_s, self._card.memory_temperature_c)
         self._stay_alive()
         return self._card
 

@@ -1,18 +1,22 @@
 """The memory of a virtual card: a host buffer behind a decoder, faulty cells, ECC, an L2 and the path to the SMs.
 
 From the cells up: a store passes the path, stays for a while in the L2, is sent by the decoder to its cells, and the
-cells keep what they can. A load comes from the L2 while it is held there, else from the cells through ECC, then along
-the path. Faults act at their own place in this order, which is why ECC hides the one and not the other.
+cells keep what they can, for as long as they can. A load comes from the L2 while it is held there, else from the
+cells over the data wires through ECC, then along the path. Faults act at their own place in this order, which is why
+ECC hides the one and not the other.
 """
 
-from collections.abc import Iterator
+from bisect import bisect_left
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gpucert.device.simulated.cells import CellFault, Decoder, by_word, kept
-from gpucert.device.simulated.faults import StuckBit, Transition
+from gpucert.device.simulated.faults import Coupling, StuckBit, Transition
+from gpucert.device.simulated.leaks import Leaks
+from gpucert.device.simulated.readout import Readout
 from gpucert.device.simulated.recent import RecentWrites
 from gpucert.device.simulated.scenario import Scenario
 from gpucert.device.simulated.silicon import Silicon
@@ -21,6 +25,7 @@ from gpucert.stress.backend import WORD_BYTES
 Words = NDArray[np.uint64]
 _SMALLEST_L2_WORDS = 64
 _WHOLE_WORD = (1 << 64) - 1
+_ONE = np.uint64(1)
 
 
 class WindowSizeError(ValueError):
@@ -37,9 +42,11 @@ class Loaded:
 
 
 class CardMemory:
-    """The simulated window. Words are numbered from the start of the tested memory."""
+    """The simulated window. Words are numbered from the start of the tested memory; `now_s` is the card's clock."""
 
-    def __init__(self, scenario: Scenario, silicon: Silicon, buffer: memoryview | bytearray) -> None:
+    def __init__(
+        self, scenario: Scenario, silicon: Silicon, buffer: memoryview | bytearray, now_s: float = 0.0
+    ) -> None:
         if len(buffer) < scenario.window_bytes:
             raise WindowSizeError(
                 f"{len(buffer)} bytes were given, the window of the scenario has {scenario.window_bytes}"
@@ -48,38 +55,98 @@ class CardMemory:
         self._ecc = bool(scenario.ecc_on)
         self._decoder = Decoder(scenario)
         self._recent = RecentWrites(_l2_words(scenario, silicon))
+        self._readout = Readout(scenario)
+        self._leaks = Leaks(scenario, now_s)
         faults: tuple[CellFault, ...] = (*scenario.of(StuckBit), *scenario.of(Transition))
-        self._faulty = by_word(fault for fault in faults if not fault.above_ecc)
+        self._damage = by_word(fault for fault in faults if not fault.above_ecc)
         self._path = by_word(fault for fault in faults if fault.above_ecc)
-        self._meant = {word: int(self._cells[word]) for word in self._faulty}
-        """What ECC's check bits stand for: the last value stored in a faulty word."""
+        self._aggressors: dict[int, list[Coupling]] = {}
+        for fault in scenario.of(Coupling):
+            self._aggressors.setdefault(fault.aggressor // WORD_BYTES, []).append(fault)
+        victims = {fault.victim // WORD_BYTES for fault in scenario.of(Coupling)}
+        self._singled = sorted({*self._damage, *self._aggressors, *victims})
+        """Words that are stored one by one, because a fault of theirs depends on what they held, or on the order."""
+        self._watched = _sorted([*self._damage, *victims], self._leaks.words())
+        """Words whose cells may hold something else than was stored."""
+        self._meant = self._cells[self._watched]
+        """What ECC's check bits stand for in the watched words: the last value stored."""
+        self._sound = not (self._singled or self._watched.size or self._readout)
+        """Nothing is wrong below ECC, so that every store and load is a plain copy."""
         self._passed: dict[int, int] = {}
         """The last value that went along a faulty path."""
-        for word, damage in self._faulty.items():
-            self._cells[word] = kept(damage, self._meant[word], self._meant[word])
+        self._hold(self._damage)
 
-    def store(self, first_word: int, words: Words, keep: Words | None = None) -> None:
-        """Write words; bits set in `keep` stay as they are in the cells."""
+    def passed(self, now_s: float, memory_c: float) -> None:
+        """The card's clock has moved on, and its memory is this warm now."""
+        if self._leaks:
+            self._leaks.passed(self._cells, now_s, memory_c)
+            self._hold(self._damage)  # because a cell that is stuck cannot lose its charge
+
+    def store(self, first_word: int, words: Words, keep: Words | None = None, *, descending: bool = False) -> None:
+        """Write words, the last of them first if `descending`; bits set in `keep` stay as they are in the cells."""
         words = self._along_the_path(first_word, words)
         if keep is None:
             self._recent.wrote(first_word, words)
         else:
             self._recent.flush()  # a simplification: what is stored in part is not held
-        for offset, physical, length in self._decoder.stretches(first_word, len(words)):
-            cells = self._cells[physical : physical + length]
-            before = {word: int(self._cells[word]) for word, _ in self._faulty_within(physical, length)}
-            if keep is None:
-                cells[:] = words[offset : offset + length]
-            else:
-                part = keep[offset : offset + length]
-                cells[:] = words[offset : offset + length] & ~part | cells & part
-            for word, damage in self._faulty_within(physical, length):
-                part_of_word = 0 if keep is None else int(keep[offset + word - physical])
-                if part_of_word == _WHOLE_WORD:
-                    continue
-                stored = int(words[offset + word - physical])
-                self._meant[word] = stored & ~part_of_word | self._meant[word] & part_of_word
-                self._cells[word] = kept(damage, before[word], int(self._cells[word]))
+        stretches = list(self._decoder.stretches(first_word, len(words)))
+        for offset, physical, length in reversed(stretches) if descending else stretches:
+            within = slice(offset, offset + length)
+            self._store(physical, words[within], None if keep is None else keep[within], descending=descending)
+
+    def _store(self, physical: int, words: Words, keep: Words | None, *, descending: bool) -> None:
+        """Put words into the cells of one stretch."""
+        cells = self._cells[physical : physical + len(words)]
+        stored = words if keep is None else words & ~keep | cells & keep
+        if self._sound:
+            cells[:] = stored
+            return
+        end = physical + len(words)
+        singled = self._singled[bisect_left(self._singled, physical) : bisect_left(self._singled, end)]
+        held = {word: int(self._cells[word]) for word in singled}
+        cells[:] = stored
+        self._mean(physical, words, keep)
+        if self._leaks:
+            self._leaks.used(physical, len(words), None if keep is None else keep != np.uint64(_WHOLE_WORD))
+        for word, before in held.items():
+            self._cells[word] = before
+        for word in reversed(singled) if descending else singled:
+            at = word - physical
+            self._store_one(word, int(words[at]), 0 if keep is None else int(keep[at]))
+
+    def _mean(self, physical: int, words: Words, keep: Words | None) -> None:
+        """ECC's check bits stand for what was stored; with `keep` a part of the word is read and written back."""
+        watched = self._watched_within(physical, len(words))
+        if watched.start == watched.stop:
+            return
+        at = self._watched[watched] - physical
+        kept_bits = np.uint64(0) if keep is None else keep[at]
+        self._meant[watched] = words[at] & ~kept_bits | self._meant[watched] & kept_bits
+
+    def _store_one(self, word: int, value: int, keep: int) -> None:
+        """Store one word, whose change may invert a bit elsewhere."""
+        if keep == _WHOLE_WORD:
+            return
+        before = int(self._cells[word])
+        after = kept(self._damage.get(word, ()), before, value & ~keep | before & keep)
+        self._cells[word] = after
+        for coupling in self._aggressors.get(word, ()):
+            bit = 1 << coupling.bit
+            if (before ^ after) & bit:
+                victim = coupling.victim // WORD_BYTES
+                self._cells[victim] ^= np.uint64(bit)
+                self._hold([victim])
+
+    def _hold(self, words: Iterable[int]) -> None:
+        """Let stuck cells be what they are, whatever happened to their words."""
+        for word in words:
+            value = int(self._cells[word])
+            self._cells[word] = kept(self._damage.get(word, ()), value, value)
+
+    def _watched_within(self, physical: int, length: int) -> slice:
+        """The watched words of a stretch, as places among them."""
+        low, high = self._watched.searchsorted([physical, physical + length])
+        return slice(int(low), int(high))
 
     def _along_the_path(self, first_word: int, words: Words) -> Words:
         """What arrives of stored words where the path itself is faulty."""
@@ -96,14 +163,15 @@ class CardMemory:
         words = np.empty(count, dtype=np.uint64)
         corrected = uncorrected = 0
         for offset, physical, length in self._decoder.stretches(first_word, count):
-            words[offset : offset + length] = self._cells[physical : physical + length]
-            for word, _ in self._faulty_within(physical, length):
-                at = offset + word - physical
-                if self._ecc and not self._recent.holds(first_word + at, at):
-                    flipped = (int(self._cells[word]) ^ self._meant[word]).bit_count()
-                    corrected += flipped == 1
-                    uncorrected += flipped > 1
-                    words[at] = self._meant[word] if flipped == 1 else words[at]
+            stretch = words[offset : offset + length]
+            stretch[:] = self._cells[physical : physical + length]
+            if self._sound:
+                continue
+            watched = self._watched_within(physical, length)
+            if watched.start != watched.stop or self._readout.concerns(physical, length):
+                from_cells = ~self._recent.holds(first_word + offset, length, offset)
+                single, several = self._sense(physical, stretch, watched, from_cells)
+                corrected, uncorrected = corrected + single, uncorrected + several
         self._recent.overlay(first_word, words)
         self._recent.read(first_word, count)
         for word, damage in self._path.items():
@@ -112,12 +180,32 @@ class CardMemory:
                 words[word - first_word] = kept(damage, value, value)
         return Loaded(words, corrected, uncorrected)
 
+    def _sense(self, physical: int, words: Words, watched: slice, from_cells: NDArray[np.bool_]) -> tuple[int, int]:
+        """Turn what a stretch of cells holds into what leaves ECC, in place; the words corrected, and those beyond it.
+
+        ECC is SEC-DED over each word: one wrong bit is put right, more are noticed and left.
+        """
+        meant = words.copy()
+        meant[self._watched[watched] - physical] = self._meant[watched]
+        self._readout.disturb(physical, words)
+        if self._leaks:
+            self._leaks.used(physical, len(words), from_cells)
+        if not self._ecc:
+            return 0, 0
+        flips = np.where(from_cells, words ^ meant, np.uint64(0))
+        single = (flips != 0) & (flips & (flips - _ONE) == 0)
+        words[single] = meant[single]
+        corrected = int(np.count_nonzero(single))
+        return corrected, int(np.count_nonzero(flips)) - corrected
+
     def flush(self) -> None:
         """Empty the L2."""
         self._recent.flush()
 
-    def _faulty_within(self, physical: int, length: int) -> Iterator[tuple[int, tuple[CellFault, ...]]]:
-        return ((word, damage) for word, damage in self._faulty.items() if physical <= word < physical + length)
+
+def _sorted(words: list[int], more: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Every word once, in order."""
+    return np.unique(np.concatenate([np.array(words, np.int64), more]))
 
 
 def _l2_words(scenario: Scenario, silicon: Silicon) -> int:

@@ -1,6 +1,7 @@
 """The L2 in so far as it matters to a memory test: what was written last is read back from here, not from the cells."""
 
 from collections import deque
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,21 +39,27 @@ class RecentWrites:
             self._held -= self._lines.popleft()[1]
 
     def overlay(self, first_word: int, words: Words) -> None:
-        """Put what is held over what the cells gave, newest last.
+        """Put what is held over what the cells gave, newest last."""
+        for low, high, held in self._held_of(first_word, len(words), 0):
+            words[low:high] = held
+
+    def holds(self, first_word: int, count: int, already_read: int) -> NDArray[np.bool_]:
+        """Which of these words come from here in a load that has read so many words before them."""
+        answer = np.zeros(count, np.bool_)
+        for low, high, _ in self._held_of(first_word, count, already_read):
+            answer[low:high] = True
+        return answer
+
+    def _held_of(self, first_word: int, count: int, already_read: int) -> Iterator[tuple[int, int, Words]]:
+        """What is held of these words, as places among them and values.
 
         Only the first `capacity` words of a load can come from here: they push the rest out before it is reached.
         """
-        end = first_word + min(len(words), self._capacity)
-        for held_first, count, held in self._lines:
-            low, high = max(first_word, held_first), min(end, held_first + count)
+        end = first_word + min(count, self._capacity - already_read)
+        for held_first, length, held in self._lines:
+            low, high = max(first_word, held_first), min(end, held_first + length)
             if held is not None and low < high:
-                words[low - first_word : high - first_word] = held[low - held_first : high - held_first]
-
-    def holds(self, word: int, already_read: int) -> bool:
-        """Whether a word comes from here in a load that has read so many words before it."""
-        return already_read < self._capacity and any(
-            held is not None and first <= word < first + count for first, count, held in self._lines
-        )
+                yield low - first_word, high - first_word, held[low - held_first : high - held_first]
 
     def flush(self) -> None:
         """Push everything out."""

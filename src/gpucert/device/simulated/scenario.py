@@ -15,14 +15,20 @@ from gpucert.catalogue.model import Model
 from gpucert.device.simulated.faults import (
     KINDS,
     NOT_YET,
+    REFRESH_MS,
     Absurd,
     Alias,
+    ChannelMissing,
+    Contained,
     Counterfeit,
+    Coupling,
+    Dq,
     EccCorrected,
     EccOff,
     EccUncorrected,
     FakeMemory,
     Fault,
+    Intermittent,
     MigOn,
     NvlinkDown,
     OtherProcess,
@@ -30,10 +36,13 @@ from gpucert.device.simulated.faults import (
     PcieWidth,
     PendingMode,
     PowerLimit,
+    RefreshLost,
     RemapExhausted,
+    Retention,
     RetiredPages,
     RowRemap,
     SmArithmetic,
+    SramThreshold,
     StuckBit,
     Transition,
 )
@@ -45,6 +54,10 @@ DRIVER_SHARE = 0.01
 """What the driver keeps of the simulated window for itself."""
 PAGE_BYTES = 4096
 MIG_CHIPS = ("GA100", "GH100", "GB100", "GB202")
+CONTAINING_CHIPS = ("GA100", "GH100", "GB100")
+"""Chips that contain an uncorrectable error in the process that met it (NVIDIA, GPU memory error management)."""
+SRAM_COUNTED_FROM = 8.0
+"""Compute capability from which the driver tells of SRAM errors by themselves (nvml.h)."""
 
 FaultT = TypeVar("FaultT")
 
@@ -107,9 +120,24 @@ class Scenario(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return self.vram_mib * MIB
 
     @property
+    def channels(self) -> int:
+        """Memory channels that work."""
+        return self.silicon.memory.channels - sum(fault.count for fault in self.of(ChannelMissing))
+
+    @property
+    def present(self) -> float:
+        """Share of the memory channels that work: of what the card should have, it has no more than this."""
+        return self.channels / self.silicon.memory.channels
+
+    @property
+    def total_bytes(self) -> int:
+        """Bytes of the window that have a channel."""
+        return int(self.window_bytes * self.present) // PAGE_BYTES * PAGE_BYTES
+
+    @property
     def tested_bytes(self) -> int:
-        """Bytes that programs can have when nobody else is on the card: the window less the driver's share."""
-        return int(self.window_bytes * (1 - DRIVER_SHARE)) // PAGE_BYTES * PAGE_BYTES
+        """Bytes that programs can have when nobody else is on the card: all there are less the driver's share."""
+        return int(self.total_bytes * (1 - DRIVER_SHARE)) // PAGE_BYTES * PAGE_BYTES
 
 
 def names() -> tuple[str, ...]:
@@ -261,8 +289,30 @@ def _misfit(scenario: Scenario, fault: Fault) -> str:
     """Why this fault cannot be on this card; empty when it can."""
     model, silicon = scenario.answers_as, scenario.silicon
     match fault:
-        case StuckBit() | Transition():
+        case StuckBit() | Transition() | Intermittent():
             return _beyond(scenario, "offset", fault.offset, 1)
+        case Retention() if fault.hold_ms >= REFRESH_MS:
+            return f"hold_ms: refresh comes every {REFRESH_MS:g} ms, so this cell would never be seen to fail"
+        case Retention():
+            return _beyond(scenario, "offset", fault.offset, 1)
+        case RefreshLost():
+            aligned = fault.offset % 8 == fault.bytes % 8 == 0
+            shape = "" if aligned else "offset and bytes must be multiples of 8"
+            return shape or _beyond(scenario, "bytes", fault.offset, fault.bytes)
+        case Coupling() if fault.aggressor // 8 == fault.victim // 8:
+            return "aggressor and victim are in the same word; move one of them by 8 bytes"
+        case Coupling():
+            beyond = _beyond(scenario, "aggressor", fault.aggressor, 1)
+            return beyond or _beyond(scenario, "victim", fault.victim, 1)
+        case Dq() if fault.line >= silicon.memory.channel_bits:
+            width, kind = silicon.memory.channel_bits, silicon.memory.type
+            return f"line must be below {width}, the data wires of a channel of {kind}"
+        case ChannelMissing() if scenario.channels < 1:
+            return f"count must leave a channel; {silicon.key} has {silicon.memory.channels}"
+        case Contained() if silicon.chip not in CONTAINING_CHIPS:
+            return f"{silicon.key} contains no errors; models with {', '.join(CONTAINING_CHIPS)} do"
+        case SramThreshold() if float(silicon.compute_capability) < SRAM_COUNTED_FROM:
+            return f"{silicon.key} does not count errors of its SRAM"
         case Alias():
             apart = fault.source + fault.bytes <= fault.to or fault.to + fault.bytes <= fault.source
             aligned = fault.source % 8 == fault.to % 8 == fault.bytes % 8 == 0
@@ -276,7 +326,7 @@ def _misfit(scenario: Scenario, fault: Fault) -> str:
             return f"mib must be less than vram_mib, which is {scenario.vram_mib}"
         case SmArithmetic() if fault.sm >= silicon.sm_count:
             return f"sm must be below {silicon.sm_count}, the multiprocessors of {silicon.key}"
-        case EccCorrected() | EccUncorrected() if not scenario.ecc_on:
+        case EccCorrected() | EccUncorrected() | Contained() | SramThreshold() if not scenario.ecc_on:
             return f"ECC is off or absent on this {model.key}; choose a model with ECC, or set ecc = true"
         case EccOff() if scenario.ecc_on is None:
             return f"{model.key} has no ECC to switch off"

@@ -81,14 +81,19 @@ class Silicon(Struct, frozen=True, kw_only=True):
     max_clock_mhz: float
     idle_clock_mhz: float
     memory_clock_mhz: float
+    bus_bits: int
+    """Of the memory channels that work."""
     memory_mib: int
     """What the driver answers for the whole card; the window stands for all of it."""
     window_mib: int
+    """As the scenario gives it, for a card with all its channels."""
+    present: float
+    """Share of the memory channels that work."""
 
     @property
     def window_scale(self) -> float:
         """Bytes of the model's memory for one byte of the simulated window."""
-        return self.memory_mib / self.window_mib
+        return self.memory_mib / (self.window_mib * self.present)
 
     @property
     def l2_bytes(self) -> int:
@@ -101,7 +106,7 @@ def silicon(scenario: Scenario) -> Silicon:
     model, answered = scenario.silicon, scenario.answers_as
     chance = draw(model.key, scenario.seed)
     slow_memory = math.prod(fault.factor for fault in scenario.of(SlowMemory))
-    bandwidth = model.memory.peak_gb_s * 1e9 * chance.bandwidth * slow_memory
+    bandwidth = model.memory.peak_gb_s * 1e9 * chance.bandwidth * slow_memory * scenario.present
     width = min([model.links.pcie_width, *(fault.width for fault in scenario.of(PcieWidth))])
     gen = min([model.links.pcie_gen, *(fault.gen for fault in scenario.of(PcieGen))])
     return Silicon(
@@ -124,8 +129,10 @@ def silicon(scenario: Scenario) -> Silicon:
         max_clock_mhz=max_clock_mhz(model),
         idle_clock_mhz=_IDLE_CLOCK_MHZ,
         memory_clock_mhz=float(round(model.memory.clock_mhz)),
-        memory_mib=driver_mib(answered.memory, ecc=scenario.ecc_on),
+        bus_bits=scenario.channels * model.memory.channel_bits,
+        memory_mib=int(driver_mib(answered.memory, ecc=scenario.ecc_on) * scenario.present),
         window_mib=scenario.vram_mib,
+        present=scenario.present,
     )
 
 

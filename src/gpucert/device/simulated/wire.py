@@ -41,6 +41,8 @@ class Advance(Struct, frozen=True, kw_only=True):
     memory_clock_mhz: float
     temperature_c: float
     """The die's true temperature, which heat-dependent faults follow; sensors round it."""
+    memory_temperature_c: float
+    """The memory's true temperature, whether a sensor tells it or not."""
     uncorrected: int
     """Uncorrectable errors so far: a context that sees this rise is dead."""
     lost: bool = False

@@ -1,0 +1,97 @@
+"""What a load makes of the cells before ECC sees it: cells that are read wrongly at times, and data wires gone bad."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpucert.device.simulated import lottery
+from gpucert.device.simulated.faults import Dq, Intermittent
+from gpucert.device.simulated.scenario import Scenario
+from gpucert.stress.answers import mix
+from gpucert.stress.backend import WORD_BYTES
+
+Words = NDArray[np.uint64]
+
+WORD_BITS = 64
+INTERLEAVE_BYTES = 256
+"""How much stays together in one channel. Nobody publishes how addresses are spread over channels: real cards hash
+them, in pieces of a few hundred bytes, so that no stride of a program meets one channel alone; so does this one."""
+_BLOCK_WORDS = INTERLEAVE_BYTES // WORD_BYTES
+
+
+def channels_of(first_block: int, count: int, channels: int) -> NDArray[np.uint64]:
+    """The channel, counted from 0, of each of `count` pieces of INTERLEAVE_BYTES from `first_block` on."""
+    return mix(np.arange(first_block, first_block + count, dtype=np.uint64)) % np.uint64(channels)
+
+
+class DataLine:
+    """One bad wire: the same bits of every word that its channel carries, because 64 is a multiple of its stride."""
+
+    def __init__(self, scenario: Scenario, fault: Dq, number: int) -> None:
+        stride = scenario.silicon.memory.channel_bits
+        self._value = fault.value
+        self._probability = fault.probability
+        self._bits = np.arange(fault.line, WORD_BITS, stride, dtype=np.uint64)
+        self._channels = scenario.channels
+        self._channel = int(lottery.digits(scenario.model, scenario.seed, "channel"), 16) % scenario.channels
+        self._chance = np.random.default_rng([scenario.seed, number])
+
+    def disturb(self, physical: int, words: Words) -> None:
+        """Put what the wire reads into a stretch of words, in place."""
+        places = self._carried(physical, len(words))
+        if not places.size:
+            return
+        read = self._beats(places.size)
+        words[places] = words[places] | read if self._value else words[places] & ~read
+
+    def _carried(self, physical: int, length: int) -> NDArray[np.intp]:
+        """Which words of a stretch cross the wire's channel."""
+        first, skipped = divmod(physical, _BLOCK_WORDS)
+        blocks = (skipped + length - 1) // _BLOCK_WORDS + 1
+        mine = channels_of(first, blocks, self._channels) == np.uint64(self._channel)
+        return np.flatnonzero(np.repeat(mine, _BLOCK_WORDS)[skipped : skipped + length])
+
+    def _beats(self, count: int) -> Words:
+        """The bits of each word that the wire gets wrong this time."""
+        beats = np.uint64(1) << self._bits
+        if self._probability == 1:
+            return np.full(count, np.bitwise_or.reduce(beats))
+        struck = self._chance.random((count, len(beats))) < self._probability
+        read: Words = np.bitwise_or.reduce(np.where(struck, beats, np.uint64(0)), axis=1)
+        return read
+
+
+class WeakRead:
+    """One cell that is read wrongly now and then."""
+
+    def __init__(self, scenario: Scenario, fault: Intermittent) -> None:
+        self.word = fault.offset // WORD_BYTES
+        self._bit = np.uint64(1 << fault.bit)
+        self._probability = fault.probability
+        self._chance = np.random.default_rng([scenario.seed, fault.offset, fault.bit])
+
+    def disturb(self, physical: int, words: Words) -> None:
+        """Invert its bit in a stretch of words, in place, if it is read wrongly this time."""
+        if physical <= self.word < physical + len(words) and self._chance.random() < self._probability:
+            words[self.word - physical] ^= self._bit
+
+
+class Readout:
+    """Everything between the cells and ECC that a load passes."""
+
+    def __init__(self, scenario: Scenario) -> None:
+        self._weak = tuple(WeakRead(scenario, fault) for fault in scenario.of(Intermittent))
+        self._lines = tuple(DataLine(scenario, fault, number) for number, fault in enumerate(scenario.of(Dq)))
+
+    def __bool__(self) -> bool:
+        return bool(self._weak or self._lines)
+
+    def concerns(self, physical: int, length: int) -> bool:
+        """Whether a stretch of words may be read wrongly."""
+        return bool(self._lines) or any(physical <= one.word < physical + length for one in self._weak)
+
+    def disturb(self, physical: int, words: Words) -> None:
+        """Turn what a stretch of cells holds into what arrives of it, in place."""
+        for weak in self._weak:
+            weak.disturb(physical, words)
+        for line in self._lines:
+            line.disturb(physical, words)
