@@ -44,7 +44,7 @@ OWN: dict[str, list[tuple[str | None, str | None, set[str]]]] = {
     ],
     "a100-mig.xml": [("NVIDIA A100-SXM4-80GB", "535.54.03", {"config.mig"})],
     "bug-report.txt": [
-        ("NVIDIA L40S", "560.35.03", {"identity.inforom", "device.reset_required", "memory.ecc_uncorrected"}),
+        ("NVIDIA L40S", "560.35.03", {"identity.inforom", "device.reset_required", "memory.contained"}),
         (None, "560.35.03", {"device.lost"}),
     ],
 }
@@ -211,7 +211,7 @@ def test_narrow_terminals_cut_no_word() -> None:
 
 def test_a_repeated_xid_is_told_once_with_its_count() -> None:
     (l40s, _) = cards(HERE / "bug-report.txt")
-    (told,) = [one for one in l40s["diagnoses"] if one["code"] == "memory.ecc_uncorrected"]
+    (told,) = [one for one in l40s["diagnoses"] if one["code"] == "memory.contained"]
     assert "2 times" in told["evidence"]
 
 
@@ -221,6 +221,7 @@ def test_a_repeated_xid_is_told_once_with_its_count() -> None:
         (79, "device.lost"),
         (119, "device.firmware"),
         (48, "memory.ecc_uncorrected"),
+        (94, "memory.contained"),
         (74, "xid.74"),
         (64, "xid.64"),
         (43, None),

@@ -82,6 +82,7 @@ def _deaths(case: Case) -> Iterator[_Item]:
     for step in case.record.steps:
         if step.death is not None:
             code = DIAGNOSIS_OF_DEATH.get(step.death.kind, "station.worker")
+            code = _uncorrectable(case) if code == _UNCORRECTED else code
             yield diagnosed(code, f"step {step.index + 1} ({step.probe}): {step.death.text}", "certain")
 
 
@@ -137,6 +138,14 @@ def _xids(case: Case) -> Iterator[_Item]:
 
 # ECC
 
+_UNCORRECTED, _CONTAINED = "memory.ecc_uncorrected", "memory.contained"
+
+
+def _uncorrectable(case: Case) -> str:
+    """What an error beyond ECC is: contained where the driver says so and names none that was not."""
+    told = {one.diagnosis for one in xids.logged(case.record.events)}
+    return _CONTAINED if _CONTAINED in told and _UNCORRECTED not in told else _UNCORRECTED
+
 
 def _uncorrected(case: Case) -> Iterator[_Item]:
     changes = case.changes("ecc_uncorrected_volatile")
@@ -147,7 +156,7 @@ def _uncorrected(case: Case) -> Iterator[_Item]:
     if errors:
         reason = f"ECC met {errors} errors during the run that it could not correct."
         yield _found("ecc_uncorrected", Outcome.FAIL, reason, value=errors, unit=Unit.COUNT.value, limit="≤ 0")
-        yield diagnosed("memory.ecc_uncorrected", reason)
+        yield diagnosed(_uncorrectable(case), reason)
 
 
 def _corrected(case: Case) -> Iterator[_Item]:

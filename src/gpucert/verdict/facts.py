@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from msgspec import structs
 
-from gpucert.catalogue.matching import Match
+from gpucert.catalogue.matching import MIB_PER_GIB, Match
 from gpucert.diagnosis import kind_of
 from gpucert.outcome import Outcome
 from gpucert.reading import Absence, Absent, Reading
@@ -18,6 +18,8 @@ REMAPS_AT_MOST = 512
 RETIRED_AT_MOST = 60
 RETIRING_FROM, RETIRING_A_WEEK = 15, 1
 """DCGM fails a card with more than 15 pages retired for double-bit errors, of them more than one in seven days."""
+CHANNELS_MISSING_AT_MOST = 1 / 8
+"""Of the bus: models of one chip and as many cores differ by more (a quarter, two P100), so that more is another."""
 CONTENDING_MIB = 64
 """A display server that holds no more than this uses the card without contending for it."""
 
@@ -96,6 +98,16 @@ def _about_station(finding: Finding) -> Finding:
 
 
 def _identity(identity: Identity, match: Match) -> Iterator[_Item]:
+    missing = _channels_missing(identity, match)
+    if missing and match.model:
+        width = match.model.memory.bus_bits
+        reason = f"The memory bus has {identity.bus_bits} of the model's {width} bits: {missing} of its channels"
+        reason += f" {'is' if missing == 1 else 'are'} missing."
+        found = _finding(
+            "bus_bits", Outcome.FAIL, identity.bus_bits, f"= {width}", reason, _CATALOGUE, probe="identity"
+        )
+        yield structs.replace(found, unit="bit")
+        yield diagnosed("memory.channel", reason)
     claims = (("name", match.name_agrees), ("memory_mib", match.memory_agrees), ("cuda_cores", match.cores_agree))
     for field, agrees in claims:
         value = getattr(identity, field)
@@ -103,13 +115,27 @@ def _identity(identity: Identity, match: Match) -> Iterator[_Item]:
             yield _finding(field, Outcome.FAIL, value, "as the model's", match.reason, _CATALOGUE, probe="identity")
     if match.name_agrees is False or match.cores_agree is False:
         yield diagnosed("identity.mismatch", match.reason)
-    elif match.memory_agrees is False:
+    elif match.memory_agrees is False and not missing:
         yield diagnosed("identity.memory", match.reason)
     if match.model is None and match.name_agrees is not False:
         reason = f"UNGRADED: {match.reason}"
         yield _finding("model", Outcome.SKIPPED, identity.name, "a model of the catalogue", reason, _CATALOGUE)
     elif match.model is not None and not any(agrees is False for _, agrees in claims):
         yield _finding("model", Outcome.PASS, match.model.key, "a model of the catalogue", match.reason, _CATALOGUE)
+
+
+def _channels_missing(identity: Identity, match: Match) -> int:
+    """Channels by which the bus is narrower than the model's, where nothing but memory contradicts the model."""
+    if match.model is None or match.name_agrees is False or match.cores_agree is not True:
+        return 0
+    memory, bits = match.model.memory, identity.bus_bits
+    if isinstance(bits, Absent) or not 0 < memory.bus_bits - bits <= CHANNELS_MISSING_AT_MOST * memory.bus_bits:
+        return 0
+    channels, odd = divmod(memory.bus_bits - bits, memory.channel_bits)
+    shrunk = isinstance(identity.memory_mib, int) and identity.memory_mib <= MIB_PER_GIB * memory.size_gib * (
+        bits / memory.bus_bits
+    )
+    return channels if shrunk and not odd else 0
 
 
 # What a person saw

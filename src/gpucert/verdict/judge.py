@@ -35,19 +35,22 @@ DISTURBED = (*SPLIT, "station.contention", "station.power")
 
 EXPLAINED_BY = {
     "compute.wrong": ("compute.sm", "compute.repeatable"),
-    "device.crash": ("device.lost", "memory.ecc_uncorrected"),
+    "device.crash": ("device.lost", "memory.ecc_uncorrected", "memory.contained"),
     "device.hang": ("device.lost",),
     "identity.memory": SPLIT,
     "identity.mismatch": SPLIT,
     "memory.coverage": ("station.contention", "identity.memory", *SPLIT),
     "memory.ecc_corrected": ("memory.ecc_uncorrected",),
     "performance.compute": DISTURBED,
-    "performance.memory": DISTURBED,
+    "performance.memory": (*DISTURBED, "memory.channel"),
     "sensor.absurd": ("device.lost",),
     "station.worker": ("device.lost",),
     "thermal.throttle": (*DISTURBED, "station.inlet", "station.airflow", "thermal.interface", "thermal.airflow"),
 }
 """What one diagnosis makes of another: the left one is a consequence where one of the right ones was made."""
+
+OF_A_CHANNEL = ("bus_bits", "bus_width", "memory_mib", "memory_total")
+"""Measures of identity that a missing memory channel makes smaller."""
 
 NEVER_HIDING = "link."
 """Diagnoses of the station that hide nothing of the card, whatever else is unknown."""
@@ -89,14 +92,16 @@ def _judged(
     items = [*judge_inspection(case.record), *run, *judge_links(case), *judge_cooling(case, shown)]
     findings = [*facts, *steps, *(one for one in items if isinstance(one, Finding))]
     diagnoses = [*told, *(one for one in items if isinstance(one, Diagnosed)), *diagnose_wrong(case, findings)]
-    diagnoses += _of_identity(findings) + _of_coverage(findings)
+    diagnoses += _of_identity(findings, diagnoses) + _of_coverage(findings)
     kept = _each_once(diagnoses)
     return tuple(_excused(findings, kept)), kept
 
 
-def _of_identity(findings: Iterable[Finding]) -> list[Diagnosed]:
-    """What the compute driver counts, against the catalogue."""
-    reasons = [one.reason for one in findings if one.outcome is Outcome.FAIL and _of_silicon(one)]
+def _of_identity(findings: Iterable[Finding], told: Iterable[Diagnosed]) -> list[Diagnosed]:
+    """What the compute driver counts, against the catalogue; less memory of which a missing channel is the reason."""
+    explained = OF_A_CHANNEL if any(one.code == "memory.channel" for one in told) else ()
+    failed = [one for one in findings if one.outcome is Outcome.FAIL and _of_silicon(one)]
+    reasons = [one.reason for one in failed if one.measure not in explained]
     return [diagnosed("identity.mismatch", " ".join(dict.fromkeys(reasons)))] if reasons else []
 
 

@@ -11,7 +11,7 @@ from gpucert.record import Event
 _OWN_DIAGNOSIS = {
     48: "memory.ecc_uncorrected",
     79: "device.lost",
-    94: "memory.ecc_uncorrected",
+    94: "memory.contained",
     95: "memory.ecc_uncorrected",
     119: "device.firmware",
     120: "device.firmware",
