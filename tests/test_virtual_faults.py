@@ -6,7 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gpucert.catalogue import shelf
+from gpucert.device.simulated.memory import CardMemory
 from gpucert.device.simulated.readout import channels_of
+from gpucert.device.simulated.silicon import silicon
 from gpucert.device.simulated.wire import Load
 from gpucert.stress.backend import UncorrectableEccError
 from gpucert.stress.medium import Work
@@ -234,6 +236,12 @@ def test_a_weak_read_does_not_reach_what_the_l2_holds():
     assert wrong_places(bench.medium.load(96, 8, 0), zeros(8)) == [4]
 
 
+def test_ecc_has_nothing_to_do_for_what_the_l2_holds():
+    bench = Bench(A100, intermittent(1.0), fault("stuck_bit", offset=808, bit=1, value=1), dq(5, 1))
+    bench.again(zeros(64), flush=False, first=80)
+    assert errors(bench) == (0, 0)
+
+
 def test_a_weak_read_is_corrected_and_two_in_a_word_are_not():
     bench = Bench(A100, intermittent(1.0))
     assert wrong_places(bench.again(zeros()), zeros()) == []
@@ -314,6 +322,17 @@ def test_memory_is_warmer_than_the_die_and_warmest_under_its_own_load():
     bench.medium.spend(Work("memory", bytes_read=16 << 32))
     now = bench.card.advance(0.0, Load())
     assert 5 < now.memory_temperature_c - now.temperature_c < 15
+
+
+def test_time_in_the_cool_does_not_count_against_a_leaking_cell():
+    described, buffer = Bench(RTX_3090, leaking(above_c=75)).scenario, bytearray(16 << 20)
+    memory = CardMemory(described, silicon(described), buffer)
+    memory.store(100, ones(1))
+    whole = []
+    for at_s, memory_c in ((5, 20.0), (5.015, 80.0), (5.021, 80.0)):
+        memory.passed(at_s, memory_c)
+        whole.append(int(np.frombuffer(buffer, np.uint64)[100]) == ALL)
+    assert whole == [True, True, False]
 
 
 def test_a_leak_acts_below_ecc():

@@ -4,9 +4,9 @@ import pytest
 from msgspec import structs
 
 from gpucert.catalogue import shelf
-from gpucert.outcome import VerdictOutcome
-from gpucert.record import Event, Record
-from tests.verdict.judging import codes, judged, with_value
+from gpucert.outcome import StepStatus, VerdictOutcome
+from gpucert.record import Death, Event, Record
+from tests.verdict.judging import changed, codes, judged, with_value
 from tests.verdict.test_run_level import counting
 
 NOT_CERTIFIED = VerdictOutcome.NOT_CERTIFIED
@@ -60,6 +60,16 @@ def test_a_contained_error_is_told_as_one_also_by_its_counter(healthy: Record) -
 def test_a_contained_error_hides_none_that_was_not(healthy: Record, other: int) -> None:
     verdict = judged(logged(counting(healthy, ecc_uncorrected_volatile=2), 94, other))
     assert codes(verdict) == {"memory.contained", "memory.ecc_uncorrected"}
+
+
+@pytest.mark.parametrize(("xids", "code"), [((94,), "memory.contained"), ((94, 48), "memory.ecc_uncorrected")])
+def test_the_death_of_a_step_is_told_as_the_worst_that_was_logged(
+    healthy: Record, xids: tuple[int, ...], code: str
+) -> None:
+    death = Death(kind="ecc_uncorrected", subject="card", text="it died")
+    died = changed(healthy, 4, lambda step: structs.replace(step, death=death, status=StepStatus.CRASHED))
+    told = [one.code for one in judged(logged(died, *xids)).diagnoses if "it died" in one.evidence]
+    assert told == [code]
 
 
 def test_a_counter_alone_says_nothing_of_containment(healthy: Record) -> None:
