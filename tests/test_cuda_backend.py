@@ -2,14 +2,17 @@
 
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from gpucert.stress import backend as contract
-from gpucert.stress import cuda_card, cuda_matrices, kernels, patterns
+from gpucert.stress import cuda_card, cuda_matrices, kernels, patterns, phases
 from gpucert.stress.backend import ArithmeticUnit, Backend, DType, Pattern, PatternKind, Region
 from gpucert.stress.cuda import CudaBackend, NoCudaError
+from gpucert.stress.memory_scan import PROFILES, Profile, Scan, scan
+from gpucert.stress.self_test import self_test
 from tests import host_compiler
 from tests.host_compiler import HostKernels
 from tests.host_compiler.cupy import MIB, CUBLASError, CUDARuntimeError, FakeCuda
@@ -389,3 +392,53 @@ def test_a_product_that_was_wrong_only_once_is_not_forgiven_with_its_reference(
     fake.wrong_products[fake.products + reference] = 9
     product = gpu.matrices(DType.FP32, SIZE, 3, exact=True).run(2, check=True)
     assert (product.wrong, product.first_wrong[0].word) == (1, 9)
+
+
+SHORT = replace(PROFILES["quick"], cold=(phases.random(1),), peeks=20)
+EVERY_KIND = replace(
+    SHORT,
+    cold=(*PROFILES["quick"].cold, phases.backgrounds(1), phases.walking(1), phases.moving()),
+    hot=(phases.soak(0.01), phases.heated(2), phases.fading(0.01), phases.dip(0.01), phases.stare(1)),
+)
+
+
+def scanned(gpu: CudaBackend, profile: Profile) -> Scan:
+    return scan(gpu, profile, 5, lambda: 0.0, lambda *_: None, lambda _: None)
+
+
+@pytest.fixture
+def little(fake: FakeCuda) -> FakeCuda:
+    """So little memory that all of it is soon scanned."""
+    fake.left -= 8 * MIB
+    return fake
+
+
+def test_every_phase_of_the_scan_proves_what_it_compared(
+    little: FakeCuda, gpu: CudaBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(phases, "HOT_BURN_S", 0.01)
+    done = scanned(gpu, EVERY_KIND)
+    assert done.wrong_words == 0
+    assert done.books.words_compared == done.books.words_expected > 0
+    assert done.self_test.planted == done.self_test.found > 60
+
+
+def test_the_scan_names_a_stuck_cell_below_the_loads(little: FakeCuda, gpu: CudaBackend) -> None:
+    regions = gpu.reserve(0)
+    little.built["memory_scan"].plant(regions[0].handle + 8 * 50_000, set_bits=1 << 40, keep=(1 << 64) - 1)
+    gpu.release(regions)
+    done = scanned(gpu, SHORT)
+    assert {(one.expected ^ one.actual, one.kind) for one in done.located} == {(1 << 40, "hard")}
+
+
+def test_the_scan_is_no_pass_with_a_compare_that_does_nothing(little: FakeCuda, gpu: CudaBackend) -> None:
+    little.silent.add("memory_verify")
+    done = scanned(gpu, SHORT)
+    assert done.self_test.found < done.self_test.planted
+    assert done.books.words_compared == 0
+
+
+def test_a_write_that_does_nothing_fails_the_self_test(little: FakeCuda, gpu: CudaBackend) -> None:
+    little.silent.add("memory_write")
+    tested = self_test(gpu, gpu.reserve(0), 5)
+    assert tested.found < tested.planted

@@ -38,7 +38,7 @@ def test_the_example_of_the_manual_is_read_as_written():
 
 def test_defaults_are_a_healthy_card_as_shipped():
     read = scenario.parse(A100, "mine.toml")
-    assert (read.vram_mib, read.inlet_c, read.faults, read.ecc_on) == (16, 24.0, (), True)
+    assert (read.vram_mib, read.inlet_c, read.faults, read.ecc_on) == (8, 24.0, (), True)
     assert scenario.parse(RTX_3090, "mine.toml").ecc_on is None
 
 
@@ -96,8 +96,8 @@ def test_defaults_are_a_healthy_card_as_shipped():
         (A100 + "[[fault]]\nkind='alias'\nfrom=0\nto=4096\nbytes=8192\n", ["overlap"]),
         (A100 + "[[fault]]\nkind='alias'\nfrom=0\nto=4097\nbytes=16\n", ["multiples of 8"]),
         (A100 + "[[fault]]\nkind='alias'\nfrom=0\nto=16777200\nbytes=64\n", ["beyond the tested memory"]),
-        (A100 + fault("fake_memory", real_mib=16), ["real_mib", "less than vram_mib"]),
-        (A100 + fault("other_process", mib=16), ["mib", "less than vram_mib"]),
+        (A100 + fault("fake_memory", real_mib=8), ["real_mib", "less than vram_mib"]),
+        (A100 + fault("other_process", mib=8), ["mib", "less than vram_mib"]),
         (A100 + fault("sm_arithmetic", sm=108, unit='"fp32"'), ["sm must be below 108"]),
         (A100 + fault("sm_arithmetic", sm=1, unit='"fp128"'), ["unit"]),
         (A100 + fault("slow_memory", factor=0), ["factor", "> 0"]),

@@ -40,7 +40,7 @@ def fault(kind, **fields):
 
 def test_a_data_centre_card_answers_what_nvml_would():
     identity, modes, counts = card().identity(), card().settings(), card().counters()
-    assert (identity.name, identity.memory_mib, identity.window_mib) == (A100, 81920, 16)
+    assert (identity.name, identity.memory_mib, identity.window_mib) == (A100, 81920, 8)
     assert (identity.pci_device, identity.compute_capability, identity.cuda_cores) == ("20b2", "8.0", 6912)
     assert str(identity.serial).isdigit()
     assert (modes.ecc, modes.ecc_pending, modes.mig, modes.power_limit_w) == (True, True, False, 400.0)

@@ -20,7 +20,7 @@ A100 = "NVIDIA A100-SXM4-80GB"
 RTX_3090 = "NVIDIA GeForce RTX 3090"
 WORDS = 1 << 18
 ALL_ONES = np.uint64(2**64 - 1)
-ONE_READ = Work("memory", bytes_read=16 << 20)
+ONE_READ = Work("memory", bytes_read=8 << 20)
 
 
 def distinct(seed=1):
@@ -299,7 +299,7 @@ def test_a_crash_ends_the_process_by_a_segmentation_fault():
 def test_properties_are_those_of_the_chip_and_the_window():
     known = Bench(A100).medium.properties()
     assert (known.name, known.sm_count, known.bus_bits, known.l2_bytes) == (A100, 108, 5120, 40 << 20)
-    assert known.total_bytes == 16 << 20
+    assert known.total_bytes == 8 << 20
     assert 0.98 < known.free_bytes / known.total_bytes < 1
     shared = Bench(A100, fault("other_process", mib=4)).medium.properties()
     assert known.free_bytes - shared.free_bytes == 4 << 20

@@ -114,7 +114,13 @@ def _compute(payload: Payload) -> str:
 
 def _memory(payload: Payload) -> str:
     coverage = _worst_value(payload, "memory_scan", "coverage")
-    return f"{shown(coverage.value, coverage.unit)} of it compared;" if coverage else ""
+    if coverage is None:
+        return ""
+    told = {one.measure: one.value for one in payload.rates}
+    reads, bound = told.get("memory_scan.reads"), told.get("memory_scan.error_bound")
+    often = f" {reads} times" if isinstance(reads, int) else ""
+    sure = f", at most {bound:.1g} errors per bit read (95\u202f%)" if isinstance(bound, float) else ""
+    return f"{shown(coverage.value, coverage.unit)} of it compared{often}{sure};"
 
 
 def _heat(payload: Payload) -> str:
