@@ -32,7 +32,7 @@ class DataLine:
         self._probability = fault.probability
         self._bits = np.arange(fault.line, WORD_BITS, stride, dtype=np.uint64)
         self._channels = scenario.channels
-        self._channel = int(lottery.digits(scenario.model, scenario.seed, "channel"), 16) % scenario.channels
+        self._channel = int(lottery.digits(scenario.model, scenario.seed, f"channel {number}"), 16) % scenario.channels
         self._chance = np.random.default_rng([scenario.seed, number])
 
     def disturb(self, physical: int, words: Words) -> None:
