@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
     from gpucert.baselines.limit import Baseline
     from gpucert.baselines.reference import References
-    from gpucert.trials.cards import Bounded, ByLimit, Group, Told
+    from gpucert.trials.cards import ByLimit, Group, Told
+    from gpucert.trials.rate import Bounded
     from gpucert.trials.tables import Table
 
 
