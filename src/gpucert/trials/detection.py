@@ -5,7 +5,7 @@ verdict is against the card; that it says nothing (incomplete) finds no fault. W
 virtual faults: nothing here was measured on silicon.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from typing import Literal
 
@@ -81,6 +81,8 @@ class Row(Struct, frozen=True, kw_only=True):
     method: Method
     found: Bounded
     """On healthy cards: false alarms."""
+    beside: Bounded
+    """The same of the first cards alone, those that every method was given."""
     right: Bounded | None
     """Of those found: with the right diagnosis and no wrong one. Peers diagnose nothing."""
     foreign: Bounded | None
@@ -218,10 +220,15 @@ def _rows(wanted: Wanted, done: Sequence[_Examined]) -> Iterator[Row]:
     for planted in (*wanted.kinds, HEALTHY):
         cards = [one for one in done if one.planted == planted]
         for method in methods(wanted, planted):
-            yield _row(planted, method, [(one.seed, one.seen[method.name]) for one in cards if method.name in one.seen])
+            yield _row(
+                planted,
+                method,
+                [(one.seed, one.seen[method.name]) for one in cards if method.name in one.seen],
+                wanted.slow,
+            )
 
 
-def _row(planted: str, method: Method, cards: Collection[tuple[int, _Seen]]) -> Row:
+def _row(planted: str, method: Method, cards: Sequence[tuple[int, _Seen]], first: int) -> Row:
     found = [(seed, seen) for seed, seen in cards if seen.found]
     right = [seed for seed, seen in found if seen.right]
     healthy, ours = planted == HEALTHY, method.sort == "profile"
@@ -231,6 +238,7 @@ def _row(planted: str, method: Method, cards: Collection[tuple[int, _Seen]]) -> 
         planted=planted,
         method=method,
         found=bounded(len(found), len(cards)),
+        beside=bounded(sum(seen.found for _, seen in cards[:first]), min(first, len(cards))),
         right=bounded(len(right), len(found)) if ours and not healthy else None,
         foreign=bounded(sum(seen.foreign for _, seen in cards), len(cards)) if ours else None,
         missed=tuple(missed[:SHOWN]),

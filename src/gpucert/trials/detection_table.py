@@ -41,7 +41,7 @@ def lines(told: Told) -> Iterator[str]:
         yield from _table(_HEAD, (_cells(row) for row in ours))
     if any(row.method.sort == "peer" for row in told.rows):
         yield ""
-        yield "Found beside the algorithms of other tools: our re-implementations, simulated."
+        yield "Found beside the algorithms of other tools, our re-implementations, simulated: the first cards of each kind."
         yield ""
         yield from _side_by_side(told.rows)
     failures = list(_failures(ours))
@@ -61,12 +61,17 @@ def _cells(row: Row) -> tuple[str, ...]:
 
 def _side_by_side(rows: Sequence[Row]) -> Iterator[str]:
     names = list(dict.fromkeys(row.method.name for row in rows))
-    shares: dict[str, dict[str, str]] = {}
+    ours = {row.method.name for row in rows if row.method.sort == "profile"}
+    found: dict[str, dict[str, Bounded]] = {}
     for row in rows:
-        shares.setdefault(row.planted, {})[row.method.name] = _rate(row.found)
-    titles = (f"gpucert {row.method.name}" if row.method.sort == "profile" else row.method.name for row in rows)
-    cells = ([_named(one), *(found.get(name, _NOTHING) for name in names)] for one, found in shares.items())
-    yield from _table(["planted", *dict.fromkeys(titles)], cells)
+        found.setdefault(row.planted, {})[row.method.name] = row.beside
+    yield from _table(
+        ["planted", "cards", *(f"gpucert {name}" if name in ours else name for name in names)],
+        (
+            [_named(planted), str(max(one.trials for one in by.values())), *(_share(by.get(name)) for name in names)]
+            for planted, by in found.items()
+        ),
+    )
 
 
 def _named(planted: str) -> str:
@@ -74,10 +79,14 @@ def _named(planted: str) -> str:
 
 
 def _rate(rate: Bounded | None) -> str:
+    return f"{_share(rate)} of {rate.trials}" if rate and rate.trials else _NOTHING
+
+
+def _share(rate: Bounded | None) -> str:
     if rate is None or not rate.trials:
         return _NOTHING
     share, low, high = (100 * one for one in (rate.hits / rate.trials, rate.low, rate.high))
-    return f"{share:.1f} ({low:.1f}–{high:.1f}) of {rate.trials}"
+    return f"{share:.1f} ({low:.1f}–{high:.1f})"
 
 
 def _failures(rows: Iterable[Row]) -> Iterator[str]:
