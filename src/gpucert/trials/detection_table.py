@@ -41,7 +41,7 @@ def lines(told: Told) -> Iterator[str]:
         yield from _table(_HEAD, (_cells(row) for row in ours))
     if any(row.method.sort == "peer" for row in told.rows):
         yield ""
-        yield "Found beside the algorithms of other tools, our re-implementations, simulated: the first cards of each kind."
+        yield "Found beside the algorithms of other tools (our re-implementations, simulated), on the same cards:"
         yield ""
         yield from _side_by_side(told.rows)
     failures = list(_failures(ours))

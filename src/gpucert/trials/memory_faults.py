@@ -148,7 +148,8 @@ def _refresh_lost(on: Ground) -> Fields:
 
 
 def _alias(on: Ground) -> Fields:
-    size = 1 << on.luck.randrange(5, 18)
+    """Less than a tenth of the memory, from where on it is called missing rather than mixed up."""
+    size = 1 << on.luck.randrange(5, 17)
     source, to = on.luck.sample(range(on.card.tested_bytes // size), 2)
     return {"from": source * size, "to": to * size, "bytes": size}
 
@@ -192,7 +193,7 @@ KINDS: Mapping[str, Kind] = {
         says="512 bytes to 256 KiB (powers of two) that hold for 0.1 to 5 s (log-uniform)",
         draw=_refresh_lost,
     ),
-    "alias": Kind(fault="alias", says="32 bytes to 128 KiB (powers of two), from anywhere to anywhere", draw=_alias),
+    "alias": Kind(fault="alias", says="32 bytes to 64 KiB (powers of two), from anywhere to anywhere", draw=_alias),
     "fake_memory": Kind(fault="fake_memory", says="1, 2 or 3 MiB that say they are 4", draw=_fake_memory, vram_mib=4),
     "stuck_bit_path": Kind(
         fault="stuck_bit", says=f"{_CELL} stuck behind ECC, which is as the model ships", draw=_stuck_path, ecc=None
