@@ -49,7 +49,7 @@ def test_defaults_are_a_healthy_card_as_shipped():
         ("seed = 1\n", ["model"]),
         (A100 + "colour = 3\n", ["unknown field", "colour"]),
         (A100 + 'text = "x"\n', ["unknown field", "text"]),
-        (A100 + "vram_mib = 0\n", ["vram_mib", ">= 4"]),
+        (A100 + "vram_mib = 0\n", ["vram_mib", ">= 1"]),
         (A100 + "vram_mib = 16.5\n", ["vram_mib", "int"]),
         (A100 + "seed = -1\n", ["seed", ">= 0"]),
         (A100 + "inlet_c = nan\n", ["inlet_c is nan"]),

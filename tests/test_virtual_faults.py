@@ -457,6 +457,18 @@ def test_a_wire_that_errs_now_and_then_errs_in_single_beats():
     assert not np.array_equal(bench.medium.load(0, len(loaded), 0), loaded)
 
 
+def test_two_bad_wires_of_one_card_lie_in_channels_of_their_own():
+    """Ten cards, because two draws of 80 fall together on one card in eighty."""
+    channels = set()
+    for seed in range(10):
+        first, second = (
+            Bench(A100, "ecc = false", f"seed = {seed}", *lines).again(zeros())
+            for lines in ((dq(5, 1),), (dq(6, 1, 1e-9), dq(5, 1)))
+        )
+        channels.add((hbm_channel_of(first), hbm_channel_of(second)))
+    assert sum(one != other for one, other in channels) >= 8
+
+
 def channel_of(loaded):
     (channel,) = set(channels_of(0, len(loaded) // 32, 24)[np.nonzero(loaded)[0] // 32].tolist())
     return channel
@@ -486,7 +498,10 @@ def test_a_wire_and_a_cell_in_one_word_are_two_wrong_bits():
 
 
 def hbm_channel():
-    loaded = Bench(A100, "ecc = false", dq(5, 1)).again(zeros())
+    return hbm_channel_of(Bench(A100, "ecc = false", dq(5, 1)).again(zeros()))
+
+
+def hbm_channel_of(loaded):
     (channel,) = set(channels_of(0, WORDS // 32, 80)[np.nonzero(loaded)[0] // 32].tolist())
     return channel
 

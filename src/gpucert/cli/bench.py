@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gpucert.cli.console import ProblemError
+from gpucert.cli.bench_detection import detection
+from gpucert.cli.console import ProblemError, counting
 from gpucert.outcome import ExitCode
 
 if TYPE_CHECKING:
@@ -14,7 +15,8 @@ if TYPE_CHECKING:
 
     from gpucert.baselines.limit import Baseline
     from gpucert.baselines.reference import References
-    from gpucert.trials.cards import Bounded, ByLimit, Group, Told
+    from gpucert.trials.cards import ByLimit, Group, Told
+    from gpucert.trials.rate import Bounded
     from gpucert.trials.tables import Table
 
 
@@ -26,6 +28,9 @@ def command() -> None:
     Example:
       gpucert bench decision
     """
+
+
+command.add_command(detection)
 
 
 @command.command("decision")
@@ -132,7 +137,7 @@ def cards(
             seed=seed,
             faults=tuple(map(planted, dict.fromkeys(faults))),
         )
-        told = run(wanted, match, _counting)
+        told = run(wanted, match, counting)
     except (ScenarioError, NeedsProcessesError) as error:
         raise ProblemError(f"--fault {error}") from error
     except BrokenProcessPool as error:
@@ -170,12 +175,6 @@ def _references(path: Path, models: "Collection[str]") -> "References":
     if found.kernel != WITHOUT_KERNELS:
         raise ProblemError(f"{path}: was measured with kernels of version {found.kernel}; virtual cards run none")
     return found
-
-
-def _counting(done: int, of: int) -> None:
-    """One line on standard error, for a person who waits."""
-    if sys.stderr.isatty():
-        click.echo(f"\r{done} of {of} virtual cards" + ("\n" if done == of else ""), err=True, nl=False)
 
 
 def _cards_in_words(told: "Told") -> "Iterator[str]":

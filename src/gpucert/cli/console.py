@@ -40,3 +40,9 @@ def console(*, stderr: bool = False) -> "Console":
     from rich.console import Console
 
     return Console(stderr=stderr, highlight=False, soft_wrap=False)
+
+
+def counting(done: int, of: int) -> None:
+    """One line on standard error, for a person who waits."""
+    if sys.stderr.isatty():
+        click.echo(f"\r{done} of {of} virtual cards" + ("\n" if done == of else ""), err=True, nl=False)

@@ -23,7 +23,7 @@ from gpucert.run import plan
 from gpucert.run.plan import PlannedRun
 from gpucert.trials import in_process, pool
 from gpucert.trials.planted import Planted, scenario
-from gpucert.trials.rate import Rate
+from gpucert.trials.rate import Bounded, bounded
 from gpucert.verdict import cooling, heat
 from gpucert.verdict import policy as policies
 from gpucert.verdict.judge import judge
@@ -54,15 +54,6 @@ class Wanted(Struct, frozen=True, kw_only=True):
     cards: int
     seed: int = 0
     faults: tuple[Planted, ...] = ()
-
-
-class Bounded(Struct, frozen=True):
-    """A rate with its exact 95 % bounds."""
-
-    hits: int
-    trials: int
-    low: float
-    high: float
 
 
 class ByLimit(Struct, frozen=True, kw_only=True):
@@ -197,12 +188,12 @@ def _group(fault: Planted | None, baseline: Baseline, cards: Sequence[_Judged], 
     not_tested = _seeds(cards, costs, {Outcome.SKIPPED}) - rejected if costs else {card.seed for card in cards}
     everything = {card.seed for card in cards}
     wrong = rejected | not_tested if healthy else everything - rejected - pointed_at
-    rate = _bounded(len(rejected), len(cards) - (len(not_tested) if healthy else 0))
+    rate = bounded(len(rejected), len(cards) - (len(not_tested) if healthy else 0))
     return Group(
         model=baseline.model,
         fault=fault.named if fault else "",
         rejected=rate,
-        pointed_at=_bounded(len(pointed_at), len(_seeds(cards, advises, set(Outcome) - {Outcome.SKIPPED}))),
+        pointed_at=bounded(len(pointed_at), len(_seeds(cards, advises, set(Outcome) - {Outcome.SKIPPED}))),
         not_tested=len(not_tested),
         promise=_promise(rate, promised) if healthy else "none",
         limits=tuple(_by_limit(limit, cards) for limit in baseline.limits),
@@ -229,12 +220,6 @@ def _by_limit(limit: Limit, cards: Sequence[_Judged]) -> ByLimit:
     )
 
 
-def _bounded(hits: int, trials: int) -> Bounded:
-    """Without trials nothing is known: the bounds are 0 and 1."""
-    low, high = Rate(hits, trials).bounds() if trials else (0.0, 1.0)
-    return Bounded(hits, trials, low, high)
-
-
 def _promise(rate: Bounded, promised: float) -> Promise:
     if rate.low > promised:
         return "refuted"
@@ -244,7 +229,7 @@ def _promise(rate: Bounded, promised: float) -> Promise:
 def _all_models(groups: Sequence[Group], promised: float) -> Group:
     """The same cards as one group."""
     rate, advice = (
-        _bounded(sum(one.hits for one in rates), sum(one.trials for one in rates))
+        bounded(sum(one.hits for one in rates), sum(one.trials for one in rates))
         for rates in ([one.rejected for one in groups], [one.pointed_at for one in groups])
     )
     fault = groups[0].fault

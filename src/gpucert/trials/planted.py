@@ -9,7 +9,7 @@ from msgspec import Struct
 from gpucert.device.simulated.scenario import ScenarioError, parse
 
 VRAM_MIB = 4
-"""The smallest window that a scenario allows: the measures of this bench do not depend on its size."""
+"""A small window: the measures of this bench do not depend on its size."""
 
 _FIELD = re.compile(r"[a-z_]+")
 

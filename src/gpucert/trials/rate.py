@@ -22,3 +22,18 @@ class Rate(Struct, frozen=True):
         low = 0.0 if self.hits == 0 else float(beta.ppf(tail, self.hits, self.trials - self.hits + 1))
         high = 1.0 if self.hits == self.trials else float(beta.ppf(1 - tail, self.hits + 1, self.trials - self.hits))
         return low, high
+
+
+class Bounded(Struct, frozen=True):
+    """A rate with its exact 95 % bounds."""
+
+    hits: int
+    trials: int
+    low: float
+    high: float
+
+
+def bounded(hits: int, trials: int) -> Bounded:
+    """Without trials nothing is known: the bounds are 0 and 1."""
+    low, high = Rate(hits, trials).bounds() if trials else (0.0, 1.0)
+    return Bounded(hits, trials, low, high)

@@ -32,6 +32,9 @@ _MEMORY_RISE_C = {"idle": 2.0, "pcie": 2.0, "arithmetic": 4.0, "memory": 9.0}
 """Of HBM over the die, by load; the workload decides it (16 against 7 °C on two V100)."""
 
 
+_THERMAL, _HW_THERMAL, _BRAKE = int(THERMAL_REASONS), int(EventReason.HW_THERMAL), int(EventReason.HW_POWER_BRAKE)
+"""As plain numbers, because flags of an enumeration are slow and each stretch of time asks for these."""
+
 _TIMED = (EccUncorrected, Contained, Lost, Gsp, Xid)
 
 
@@ -210,11 +213,11 @@ class VirtualCard:
         now.memory_rise_c += (_MEMORY_RISE_C[load.kind] - now.memory_rise_c) * -math.expm1(-seconds / _MEMORY_TAU_S)
         now.tick_energy_j += watts * seconds
         now.energy_j += watts * seconds
-        if now.reasons & THERMAL_REASONS:
+        if now.reasons & _THERMAL:
             now.thermal_s += seconds
-        if now.reasons & EventReason.HW_THERMAL:
+        if now.reasons & _HW_THERMAL:
             now.hw_thermal_s += seconds
-        if now.reasons & EventReason.HW_POWER_BRAKE:
+        if now.reasons & _BRAKE:
             now.brake_s += seconds
 
     def _tick(self) -> None:

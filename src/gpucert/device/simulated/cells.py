@@ -28,6 +28,9 @@ class Decoder:
     def stretches(self, first_word: int, count: int) -> Iterator[Stretch]:
         """The request as stretches that are contiguous in the cells, in ascending order of address."""
         word, end = first_word, first_word + count
+        if not self._aliases and end <= self._real_words:
+            yield 0, first_word, count
+            return
         while word < end:
             target, room = self._target(word)
             physical = target % self._real_words

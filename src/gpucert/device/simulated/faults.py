@@ -49,7 +49,10 @@ class Transition(_Fault, frozen=True, kw_only=True, tag="transition"):
 
 
 class Dq(_Fault, frozen=True, kw_only=True, tag="dq"):
-    """A data wire of one memory channel that reads one value, always or now and then; the card's seed says which."""
+    """A data wire of one memory channel that reads one value, always or now and then.
+
+    The card's seed says which channel, for each such fault another draw.
+    """
 
     line: Count
     """Below the width of a channel: 64 for HBM, 32 for GDDR5 and GDDR5X, 16 for newer GDDR."""

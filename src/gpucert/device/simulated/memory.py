@@ -68,6 +68,8 @@ class CardMemory:
         """Words that are stored one by one, because a fault of theirs depends on what they held, or on the order."""
         self._watched = _sorted([*self._damage, *victims], self._leaks.words())
         """Words whose cells may hold something else than was stored."""
+        self._odd = _sorted(self._readout.words(), self._watched)
+        """Words that may be read as something else than was stored, apart from what crosses a bad wire."""
         self._meant = self._cells[self._watched]
         """What ECC's check bits stand for in the watched words: the last value stored."""
         self._sound = not (self._singled or self._watched.size or self._readout)
@@ -167,10 +169,10 @@ class CardMemory:
             stretch[:] = self._cells[physical : physical + length]
             if self._sound:
                 continue
-            watched = self._watched_within(physical, length)
-            if watched.start != watched.stop or self._readout.concerns(physical, length):
-                from_cells = ~self._recent.holds(first_word + offset, length, offset)
-                single, several = self._sense(physical, stretch, watched, from_cells)
+            low, high = self._odd_within(physical, length)
+            if low < high:
+                from_cells = ~self._recent.holds(first_word + offset + low, high - low, offset + low)
+                single, several = self._sense(physical + low, stretch[low:high], from_cells)
                 corrected, uncorrected = corrected + single, uncorrected + several
         self._recent.overlay(first_word, words)
         self._recent.read(first_word, count)
@@ -180,11 +182,19 @@ class CardMemory:
                 words[word - first_word] = kept(damage, value, value)
         return Loaded(words, corrected, uncorrected)
 
-    def _sense(self, physical: int, words: Words, watched: slice, from_cells: NDArray[np.bool_]) -> tuple[int, int]:
+    def _odd_within(self, physical: int, length: int) -> tuple[int, int]:
+        """The part of a stretch outside of which nothing is odd, because looking at all of it takes its time."""
+        if self._readout.has_lines:
+            return 0, length
+        low, high = self._odd.searchsorted([physical, physical + length])
+        return (int(self._odd[low]) - physical, int(self._odd[high - 1]) + 1 - physical) if low < high else (0, 0)
+
+    def _sense(self, physical: int, words: Words, from_cells: NDArray[np.bool_]) -> tuple[int, int]:
         """Turn what a stretch of cells holds into what leaves ECC, in place; the words corrected, and those beyond it.
 
         ECC is SEC-DED over each word: one wrong bit is put right, more are noticed and left.
         """
+        watched = self._watched_within(physical, len(words))
         meant = words.copy()
         meant[self._watched[watched] - physical] = self._meant[watched]
         self._readout.disturb(physical, words)

@@ -32,7 +32,7 @@ class DataLine:
         self._probability = fault.probability
         self._bits = np.arange(fault.line, WORD_BITS, stride, dtype=np.uint64)
         self._channels = scenario.channels
-        self._channel = int(lottery.digits(scenario.model, scenario.seed, "channel"), 16) % scenario.channels
+        self._channel = int(lottery.digits(scenario.model, scenario.seed, f"channel {number}"), 16) % scenario.channels
         self._chance = np.random.default_rng([scenario.seed, number])
 
     def disturb(self, physical: int, words: Words) -> None:
@@ -85,9 +85,14 @@ class Readout:
     def __bool__(self) -> bool:
         return bool(self._weak or self._lines)
 
-    def concerns(self, physical: int, length: int) -> bool:
-        """Whether a stretch of words may be read wrongly."""
-        return bool(self._lines) or any(physical <= one.word < physical + length for one in self._weak)
+    @property
+    def has_lines(self) -> bool:
+        """Whether any word may be read wrongly, because a wire is bad."""
+        return bool(self._lines)
+
+    def words(self) -> list[int]:
+        """The words of cells that are read wrongly at times."""
+        return [one.word for one in self._weak]
 
     def disturb(self, physical: int, words: Words) -> None:
         """Turn what a stretch of cells holds into what arrives of it, in place."""

@@ -72,7 +72,7 @@ class Scenario(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     model: str
     """Key of the catalogue."""
     summary: str = ""
-    vram_mib: Annotated[int, Meta(ge=4, le=4096)] = 8
+    vram_mib: Annotated[int, Meta(ge=1, le=4096)] = 8
     """Size of the simulated window of memory: what is really filled and compared."""
     seed: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
     """Which card of the model it is: draws its place in the healthy spread, its serial and its UUID."""

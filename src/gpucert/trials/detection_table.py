@@ -1,0 +1,108 @@
+"""The tables of `gpucert bench detection` in Markdown, alone or in their place on a page."""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from gpucert.trials.detection import HEALTHY, Row, Told
+from gpucert.trials.rate import Bounded
+
+BEGIN, END = "<!-- table: gpucert bench detection -->", "<!-- end of table -->"
+"""What stands between them on a page is replaced."""
+
+_NOTHING = "–"
+
+
+class NoPlaceError(ValueError):
+    """A page has no place for the tables; the text says how to make one."""
+
+
+def place(page: str) -> tuple[str, str]:
+    """What stands before and after the tables on a page; nothing on an empty one. Raises NoPlaceError."""
+    before, begin, rest = (page or f"{BEGIN}\n{END}\n").partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise NoPlaceError(f"has no place for the tables: write the lines {BEGIN} and {END} into it")
+    return before, after
+
+
+def placed(page: str, told: Told) -> str:
+    """The page with the tables in their place. Raises NoPlaceError."""
+    before, after = place(page)
+    return "\n".join([before + BEGIN, *lines(told), END + after])
+
+
+def lines(told: Told) -> Iterator[str]:
+    """All tables, with the command that made them."""
+    yield f"`{told.command}`"
+    yield ""
+    yield f"{told.title.capitalize()}. Shares in percent with their exact 95 % bounds, and of how many cards."
+    ours = [row for row in told.rows if row.method.sort == "profile"]
+    if ours:
+        yield ""
+        yield from _table(_HEAD, (_cells(row) for row in ours))
+    if any(row.method.sort == "peer" for row in told.rows):
+        yield ""
+        yield "Found beside the algorithms of other tools (our re-implementations, simulated), on the same cards:"
+        yield ""
+        yield from _side_by_side(told.rows)
+    failures = list(_failures(ours))
+    if failures:
+        yield ""
+        yield "The first cards that went wrong, by seed; `gpucert bench detection --show KIND SEED` prints one of them."
+        yield ""
+        yield from failures
+
+
+_HEAD = ("planted", "profile", "found", "diagnosis right, of those found", "diagnosis of another family")
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    return _named(row.planted), row.method.name, _rate(row.found), _rate(row.right), _rate(row.foreign)
+
+
+def _side_by_side(rows: Sequence[Row]) -> Iterator[str]:
+    names = list(dict.fromkeys(row.method.name for row in rows))
+    ours = {row.method.name for row in rows if row.method.sort == "profile"}
+    found: dict[str, dict[str, Bounded]] = {}
+    for row in rows:
+        found.setdefault(row.planted, {})[row.method.name] = row.beside
+    yield from _table(
+        ["planted", "cards", *(f"gpucert {name}" if name in ours else name for name in names)],
+        (
+            [_named(planted), str(max(one.trials for one in by.values())), *(_share(by.get(name)) for name in names)]
+            for planted, by in found.items()
+        ),
+    )
+
+
+def _named(planted: str) -> str:
+    return "healthy: false alarms" if planted == HEALTHY else planted
+
+
+def _rate(rate: Bounded | None) -> str:
+    return f"{_share(rate)} of {rate.trials}" if rate and rate.trials else _NOTHING
+
+
+def _share(rate: Bounded | None) -> str:
+    if rate is None or not rate.trials:
+        return _NOTHING
+    share, low, high = (100 * one for one in (rate.hits / rate.trials, rate.low, rate.high))
+    return f"{share:.1f} ({low:.1f}–{high:.1f})"
+
+
+def _failures(rows: Iterable[Row]) -> Iterator[str]:
+    for row in rows:
+        what = "false alarm" if row.planted == HEALTHY else "not found"
+        groups = ((what, row.missed), ("misnamed", row.misnamed))
+        told = [f"{words} {', '.join(map(str, seeds))}" for words, seeds in groups if seeds]
+        if told:
+            yield f"- {row.planted}, {row.method.name}: {'; '.join(told)}"
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    """With columns of one width, so that it can be read as it stands."""
+    table = [tuple(head), *map(tuple, rows)]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    for number, cells in enumerate(table):
+        yield "| " + " | ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)) + " |"
+        if number == 0:
+            yield "|" + "|".join("-" * (width + 2) for width in widths) + "|"

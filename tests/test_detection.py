@@ -1,0 +1,312 @@
+"""What the scan finds of planted faults: cards are functions of their seeds, counts, bounds and tables are exact."""
+
+import json
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from click.testing import CliRunner, Result
+
+from gpucert import diagnosis
+from gpucert.catalogue import shelf
+from gpucert.cli import main
+from gpucert.cli.bench_detection import detection as detection_command
+from gpucert.cli.matching import match
+from gpucert.device.simulated import scenario
+from gpucert.outcome import ExitCode
+from gpucert.stress.memory_scan import PROFILES
+from gpucert.trials import detection, detection_table, in_process, memory_faults, peers, pool
+from gpucert.trials.detection import HEALTHY, Method, Row, Told, Wanted
+from gpucert.trials.rate import bounded
+from tests.test_scenarios import EXPECTED
+
+PAGE = Path(__file__).parent.parent / "docs" / "detection.md"
+A100, RTX_3090, T4 = "NVIDIA A100-SXM4-80GB", "NVIDIA GeForce RTX 3090", "Tesla T4"
+every_kind = pytest.mark.parametrize("kind", memory_faults.KINDS)
+
+
+def bench(*arguments: str) -> Result:
+    return CliRunner().invoke(main, ["bench", "detection", *arguments])
+
+
+def run(**wanted: Any) -> Told:
+    return detection.run(Wanted(**wanted), match, lambda _done, _of: None)
+
+
+def row_of(told: Told, planted: str, method: str) -> Row:
+    (row,) = (row for row in told.rows if (row.planted, row.method.name) == (planted, method))
+    return row
+
+
+# Cards
+
+
+@every_kind
+def test_a_kind_and_a_seed_are_one_card_that_anyone_can_have(kind: str) -> None:
+    texts = [memory_faults.planted(kind, seed) for seed in range(60)]
+    assert texts == [memory_faults.planted(kind, seed) for seed in range(60)]
+    assert len(set(texts)) == 60
+    assert bench("--show", kind, "17").stdout == texts[17]
+    for seed, text in enumerate(texts):
+        card = scenario.parse(text, kind)
+        assert [fault.kind for fault in card.faults] == [memory_faults.KINDS[kind].fault]
+        assert shelf.get(card.model).memory.type.startswith("HBM") == (seed % 2 == 0)
+
+
+@pytest.mark.parametrize(("ending", "allowed"), [("_ecc", {True}), ("_path", {True, None}), ("", {False, None})])
+def test_ecc_is_as_the_kind_says(ending: str, allowed: set[bool | None]) -> None:
+    kinds = [kind for kind in memory_faults.KINDS if kind.endswith(ending) and (ending or "_" not in kind)]
+    cards = [scenario.parse(memory_faults.planted(kind, seed), kind) for kind in kinds for seed in range(14)]
+    assert {card.ecc_on for card in cards} == allowed
+
+
+def test_faults_lie_everywhere_and_at_the_edges() -> None:
+    cards = [scenario.parse(memory_faults.planted("stuck_bit", seed), "test") for seed in range(2000)]
+    offsets = [fault.offset for card in cards for fault in card.of(scenario.StuckBit)]
+    last = cards[0].tested_bytes - 8
+    assert 50 < offsets.count(0) < 160 > offsets.count(last) > 50
+    inside = [offset for offset in offsets if offset not in (0, last)]
+    eighths = [sum(part * last <= 8 * offset < (part + 1) * last for offset in inside) for part in range(8)]
+    assert min(eighths) > 170
+    assert {fault.bit for card in cards for fault in card.of(scenario.StuckBit)} == set(range(64))
+
+
+def test_cells_couple_near_and_far_in_both_directions() -> None:
+    cards = [scenario.parse(memory_faults.planted("coupling", seed), "test") for seed in range(1000)]
+    apart = [(fault.victim - fault.aggressor) // 8 for card in cards for fault in card.of(scenario.Coupling)]
+    for direction in (1, -1):
+        distances = [direction * words for words in apart if direction * words > 0]
+        assert distances.count(1) > 60
+        assert distances.count(4) > 60
+        assert sum(32 <= words < 8192 for words in distances) > 60
+        assert max(distances) > 60_000
+
+
+# What is right
+
+
+def test_the_right_diagnoses_are_those_that_the_built_in_scenarios_must_end_with() -> None:
+    checked = set()
+    kinds = {kind.fault for kind in memory_faults.KINDS.values()}
+    for name, ending in EXPECTED.items():
+        card = scenario.load(name)
+        if len(card.faults) == 1 and card.faults[0].kind in kinds:
+            assert ending.codes - memory_faults.besides(card) <= memory_faults.expected(card), name
+            checked.add(card.faults[0].kind)
+    assert checked >= {"stuck_bit", "transition", "dq", "alias", "fake_memory"}
+
+
+@every_kind
+def test_the_right_diagnoses_are_those_of_the_page(kind: str) -> None:
+    rows = [line.split("|") for line in PAGE.read_text(encoding="utf-8").splitlines() if line.startswith("| `")]
+    (told,) = ([row[2].strip(), row[3]] for row in rows if f"`{kind}`" in row[1])
+    cards = [scenario.parse(memory_faults.planted(kind, seed), kind) for seed in range(40)]
+    right = set().union(*map(memory_faults.expected, cards))
+    assert right == set(re.findall(r"`([a-z]+\.\w+)`", told[1]))
+    assert right <= set(diagnosis.TABLE)
+    if memory_faults.KINDS[kind].ecc is False:
+        said = memory_faults.KINDS[kind].says.replace("0.1%", "0.1 %").replace("2%", "2 %").replace("0%", "0 %")
+        assert told[0].startswith(said)
+
+
+def test_what_else_is_true_of_a_card_is_no_wrong_diagnosis() -> None:
+    off = scenario.parse(f'model = "{A100}"\necc = false\n', "test")
+    without = scenario.parse(f'model = "{RTX_3090}"\n', "test")
+    assert memory_faults.besides(off) == {"config.ecc"}
+    assert memory_faults.besides(without) == set()
+
+
+# Counting
+
+
+def test_found_right_and_foreign_are_counted_card_by_card(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of four cards one is found and told right, one is told wrong, one is told to be another part, one passes."""
+    good = memory_faults.planted("stuck_bit", 0)
+    texts = {
+        0: good,
+        1: good.replace('stuck_bit"\noffset', 'stuck_bit"\nabove_ecc = true\noffset').replace(
+            "ecc = false", "ecc = true"
+        ),
+        2: good + '\n[[fault]]\nkind = "xid"\ncode = 62\nat_s = 0\n',
+        3: memory_faults.healthy(0),
+    }
+    besides = memory_faults.besides(scenario.parse(good, "test"))
+    monkeypatch.setattr(pool, "each", map)
+    monkeypatch.setattr(memory_faults, "planted", lambda _kind, seed: texts[seed])
+    monkeypatch.setattr(memory_faults, "expected", lambda _card: frozenset({"memory.hard"}))
+    monkeypatch.setattr(memory_faults, "besides", lambda _card: besides)
+    row = row_of(
+        run(kinds=("stuck_bit",), profiles=("quick",), seeds=4, slow=2, healthy=1, peers=False), "stuck_bit", "quick"
+    )
+    assert (row.found.hits, row.found.trials) == (3, 4)
+    assert row.right is not None
+    assert row.foreign is not None
+    assert (row.right.hits, row.right.trials) == (1, 3)
+    assert (row.foreign.hits, row.foreign.trials) == (1, 4)
+    assert (row.missed, row.misnamed) == ((3,), (1, 2))
+    assert (row.beside.hits, row.beside.trials) == (2, 2)
+
+
+def test_an_incomplete_run_finds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool, "each", map)
+    incomplete = memory_faults.healthy(0) + "ecc = false\n"
+    monkeypatch.setattr(memory_faults, "planted", lambda _kind, _seed: incomplete)
+    monkeypatch.setattr(memory_faults, "expected", lambda _card: frozenset({"memory.hard"}))
+    told = run(kinds=("stuck_bit",), profiles=("quick",), seeds=1, slow=1, healthy=1, peers=False)
+    assert row_of(told, "stuck_bit", "quick").found.hits == 0
+
+
+def test_anything_on_a_healthy_card_is_a_false_alarm(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool, "each", map)
+    sick = memory_faults.healthy(1) + '[[fault]]\nkind = "pcie_replays"\nper_minute = 600\n'
+    texts = [
+        memory_faults.healthy(0),
+        sick + '[[fault]]\nkind = "xid"\ncode = 62\nat_s = 0\n',
+        memory_faults.healthy(2),
+    ]
+    monkeypatch.setattr(memory_faults, "healthy", lambda seed: texts[seed])
+    told = run(kinds=(), profiles=("quick",), healthy=3, peers=False)
+    row = row_of(told, HEALTHY, "quick")
+    assert (row.found.hits, row.found.trials, row.missed) == (1, 3, (1,))
+    assert told.exit_code is ExitCode.NOT_CERTIFIED
+
+
+def test_bounds_are_exact() -> None:
+    assert bounded(0, 0).high == 1.0
+    assert bounded(60, 60).low == pytest.approx(0.025 ** (1 / 60))
+    assert bounded(0, 600).high == pytest.approx(1 - 0.025 ** (1 / 600))
+
+
+def test_slow_methods_are_given_the_first_cards_and_rare_faults_one_profile_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pool, "each", map)
+    told = run(kinds=("stuck_bit",), profiles=("quick",), seeds=4, slow=2, healthy=3)
+    assert row_of(told, "stuck_bit", "quick").found.trials == 4
+    assert row_of(told, "stuck_bit", "March C−").found.trials == 2
+    assert row_of(told, HEALTHY, "March C−").found.trials == 2
+    assert {one.name for one in detection.methods(Wanted(profiles=("quick",)), "intermittent_rare")} == set()
+    assert Method("profile", "deep").slow
+
+
+# Peers
+
+
+@pytest.mark.parametrize("peer", peers.PEERS)
+def test_a_peer_finds_a_stuck_bit_and_nothing_on_a_healthy_card(peer: str) -> None:
+    assert peers.finds(peer, scenario.parse(memory_faults.planted("stuck_bit", 1), "test"))
+    for seed in (0, 1):
+        assert not peers.finds(peer, scenario.parse(memory_faults.healthy(seed), "test"))
+
+
+def test_each_peer_sees_what_its_algorithm_can_see() -> None:
+    """Constant data tell no address from another; a rest finds lost refresh; corrected errors are seen by nobody."""
+    found = {
+        kind: {peer for peer in peers.PEERS if peers.finds(peer, scenario.parse(memory_faults.planted(kind, 3), kind))}
+        for kind in ("fake_memory", "stuck_bit_ecc", "refresh_lost")
+    }
+    assert found["stuck_bit_ecc"] == set()
+    assert found["fake_memory"] == set(peers.PEERS) - {"DCGM memory"}
+    assert found["refresh_lost"] <= {"cuda_memtest"}
+
+
+def test_march_c_finds_coupling_in_both_orders_and_memory_patterns_in_one() -> None:
+    ends = {}
+    for aggressor, victim in ((800, 800_000), (800_000, 800)):
+        lines = f'[[fault]]\nkind = "coupling"\naggressor = {aggressor}\nvictim = {victim}\nbit = 5\n'
+        card = scenario.parse(f'model = "{RTX_3090}"\nvram_mib = 1\n{lines}', "test")
+        ends[aggressor < victim] = [peers.finds(peer, card) for peer in ("March C−", "DCGM memory")]
+    assert ends == {True: [True, False], False: [True, True]}
+
+
+# The command
+
+
+def test_a_sample_through_the_command_in_words_and_in_json(tmp_path: Path) -> None:
+    asked = ("--sample", "2", "--kind", "stuck_bit", "--kind", "coupling_ecc", "--profile", "quick")
+    words, page = bench(*asked), tmp_path / "page.md"
+    page.write_text(f"before\n{detection_table.BEGIN}\nold\n{detection_table.END}\nafter\n", encoding="utf-8")
+    assert words.exit_code == 0, words.output
+    assert "Recall on planted virtual faults." in words.stdout
+    stuck, *_ = (line for line in words.stdout.splitlines() if line.startswith("| stuck_bit "))
+    assert stuck.split("|")[2:5] == [" quick   ", " 100.0 (15.8–100.0) of 2 ", " 100.0 (15.8–100.0) of 2         "]
+    told = bench(*asked, "--json", "--out", str(page))
+    found = msgspec.json.decode(told.stdout, type=Told)
+    assert (found.simulated, found.title) == (True, "recall on planted virtual faults")
+    assert len(found.rows) == 3 * (1 + len(peers.PEERS))
+    assert "\n".join(detection_table.lines(found)) + "\n" == words.stdout
+    assert page.read_text(encoding="utf-8").split(words.stdout) == [
+        f"before\n{detection_table.BEGIN}\n",
+        f"{detection_table.END}\nafter\n",
+    ]
+    again = shlex.split(found.command)[3:]
+    assert bench(*again, "--json").stdout == told.stdout
+
+
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        (("--kind", "stuck"), "--kind: no kind of planted fault is called 'stuck'; there are stuck_bit, "),
+        (("--profile", "fast"), f"--profile: no profile is called 'fast'; there are {', '.join(PROFILES)}"),
+        (("--show", "stuck", "1"), "--show: no kind of planted fault is called 'stuck'"),
+        (("--out", "table.txt"), "--out table.txt: must end in .md or .json"),
+        (("--out", "README.md"), "--out README.md: has no place for the tables: write the lines <!-- table"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_one_line(asked: tuple[str, ...], says: str) -> None:
+    done = bench("--sample", "1", *asked)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"gpucert: {says}")
+    assert done.stderr.count("\n") == 1
+
+
+def test_tables_go_into_files_of_their_own(tmp_path: Path) -> None:
+    for name in ("new.md", "new.json"):
+        asked = ("--sample", "1", "--kind", "alias", "--profile", "quick", "--no-peers", "--out", str(tmp_path / name))
+        assert bench(*asked).exit_code == 0
+    assert detection_table.BEGIN in (tmp_path / "new.md").read_text(encoding="utf-8")
+    assert json.loads((tmp_path / "new.json").read_bytes())["simulated"] is True
+
+
+# The page
+
+
+def test_the_table_of_the_page_was_made_by_the_command_that_it_names() -> None:
+    text = PAGE.read_text(encoding="utf-8").partition(detection_table.BEGIN)[2].partition(detection_table.END)[0]
+    command = re.search(r"`(gpucert bench detection [^`]*)`", text)
+    assert command
+    context = detection_command.make_context("detection", shlex.split(command[1])[3:])
+    asked = context.params
+    wanted = Wanted(
+        kinds=asked["kinds"] or tuple(memory_faults.KINDS),
+        profiles=asked["profiles"] or tuple(PROFILES),
+        peers=asked["peers"],
+        seeds=asked["seeds"],
+        slow=asked["slow_seeds"],
+        healthy=asked["healthy"],
+        seed=asked["seed"],
+    )
+    assert detection.command(wanted) == command[1]
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("| ")]
+    ours = [row for row in rows if len(row) == 5 and row[0] != "planted"]
+    used = {kind: detection.methods(wanted, kind) for kind in (*wanted.kinds, HEALTHY)}
+    assert [(row[0].partition(":")[0], row[1]) for row in ours] == [
+        (kind, one.name) for kind, methods in used.items() for one in methods if one.sort == "profile"
+    ]
+    for kind, profile, found, *_ in ours:
+        cards = wanted.healthy if kind.startswith(HEALTHY) else wanted.seeds
+        assert found.endswith(f" of {min(cards, wanted.slow) if Method('profile', profile).slow else cards}")
+    (head,) = (row for row in rows if row[:2] == ["planted", "cards"])
+    assert head[2:] == [*(f"gpucert {name}" for name in wanted.profiles), *(peers.PEERS if wanted.peers else ())]
+    told = [int(seed) for line in text.splitlines() if line.startswith("- ") for seed in re.findall(r" (\d+)", line)]
+    assert all(seed < wanted.seeds for seed in told)
+
+
+def test_a_seed_of_the_page_can_be_run_again() -> None:
+    """The scan of a card that is shown ends as it did in the bench."""
+    text = bench("--show", "transition", "5").stdout
+    record = in_process.run(text, "test", detection.planned("quick"))
+    assert record.steps[0].number("wrong_words")
