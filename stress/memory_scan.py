@@ -6,6 +6,7 @@ wrong, self_test.py plants faults of its own before. Here they are put in order.
 
 import random
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from gpucert.stress.backend import WORD_BYTES, Backend, Pattern, PatternKind, Region
@@ -25,6 +26,8 @@ MISREAD_ONCE_IN = 100
 
 Tell = Callable[[float, str], None]
 """Called with the share that is done and what comes next."""
+Corrected = Callable[[], int]
+"""How many errors ECC has corrected by now; always the same where nobody knows."""
 
 
 @dataclass
@@ -37,6 +40,8 @@ class Scan:
     books: Books = field(default_factory=Books)
     rounds: int = 0
     located: list[Located] = field(default_factory=list)
+    corrected_phases: int = 0
+    """Phases in which ECC corrected something: such errors carry no address, so that only time tells them apart."""
 
     @property
     def coverage_percent(self) -> float:
@@ -79,9 +84,11 @@ def scan(
     time_left: Callable[[], float],
     tell: Tell,
     report: Callable[[Located], None],
+    corrected: Corrected = lambda: 0,
 ) -> Scan:
     """Scan all free memory; `report` is called with each located word as soon as its phase ends.
 
+    A phase in which ECC corrected something is repeated, because once is chance.
     Raises OutOfMemoryError, and whatever the card raises when it fails: what was wrong until then is reported before.
     """
     free = backend.properties().free_bytes
@@ -94,7 +101,7 @@ def scan(
         inquiry = Inquiry(sweeper, profile.peeks, report)
         done.located = inquiry.located
         try:
-            _rounds(sweeper, inquiry, profile, seed, done, time_left, tell)
+            _Rounds(sweeper, inquiry, profile, done, tell, corrected).run(seed, time_left)
         finally:
             inquiry.leave()
         return done
@@ -102,47 +109,35 @@ def scan(
         backend.release(regions)
 
 
-def _rounds(
-    sweeper: Sweeper,
-    inquiry: Inquiry,
-    profile: Profile,
-    seed: int,
-    done: Scan,
-    time_left: Callable[[], float],
-    tell: Tell,
-) -> None:
-    """One round, or as many as there is time for on a card that time is worth filling on."""
-    backend, short = sweeper.backend, _without_waits(profile)
-    while True:
-        began = backend.seconds()
-        done.rounds += 1
-        this = profile if done.rounds == 1 else short
-        clear = _Round(sweeper, inquiry, this, seed + done.rounds - 1, done.rounds, tell).run()
-        took = backend.seconds() - began
-        if clear or done.wrong_words or not backend.fills_time or time_left() < 1.2 * took:
-            return
-
-
-def _without_waits(profile: Profile) -> Profile:
-    return replace(profile, hot=tuple(phase for phase in profile.hot if phase.waits_s == 0))
-
-
-class _Round:
-    """Every phase of a profile once."""
+class _Rounds:
+    """Rounds of a profile, each of its phases once."""
 
     def __init__(
-        self, sweeper: Sweeper, inquiry: Inquiry, profile: Profile, seed: int, number: int, tell: Tell
+        self, sweeper: Sweeper, inquiry: Inquiry, profile: Profile, done: Scan, tell: Tell, corrected: Corrected
     ) -> None:
         self._sweeper = sweeper
         self._inquiry = inquiry
         self._profile = profile
-        self._seed = seed
-        self._number = number
+        self._done = done
         self._tell = tell
-        self._of = sum(phase.touches + phase.waits_s for phase in profile.phases)
+        self._corrected = corrected
+        self._seed = 0
         self._past = 0.0
 
-    def run(self) -> bool:
+    def run(self, seed: int, time_left: Callable[[], float]) -> None:
+        """One round, or as many as there is time for on a card whose time is worth filling."""
+        backend = self._sweeper.backend
+        while True:
+            began, self._seed, self._past = backend.seconds(), seed + self._done.rounds, 0.0
+            self._done.rounds += 1
+            clear = self._round()
+            self._profile = self._profile.without_waits()
+            if clear or self._done.wrong_words or not backend.fills_time:
+                return
+            if time_left() < 1.2 * (backend.seconds() - began):
+                return
+
+    def _round(self) -> bool:
         """True where the answer is clear before the end."""
         profile, everything = self._profile, self._sweeper
         windows = _windows(everything.whole, self._seed)
@@ -150,7 +145,7 @@ class _Round:
         canaries = _Canaries(everything.within(windows), self._seed)
         return (
             any(self._ends(phase, everything) for phase in profile.first)
-            or self._stood(canaries.place, canaries.place)
+            or self._stood(canaries.place, canaries.place, 1)
             or any(self._ends(phase, rest) or self._survived(canaries, phase, rest) for phase in profile.cold)
             or any(self._ends(phase, canaries.sweeper, share=2 / CANARY_SHARE) for phase in profile.cold)
             or any(self._ends(phase, everything) for phase in profile.hot)
@@ -158,14 +153,15 @@ class _Round:
 
     def _ends(self, phase: Phase, sweeper: Sweeper, share: float = 1.0) -> bool:
         """Run one phase; True where nothing more need be asked after it."""
-        self._tell(min(self._past / self._of, 1.0), f"round {self._number}, {phase.name}")
+        whole = sum(one.touches + one.waits_s for one in self._profile.phases)
+        self._tell(min(self._past / whole, 1.0), f"round {self._done.rounds}, {phase.name}")
         self._past += (phase.touches + phase.waits_s) * share
         sweeper.begin(phase.name)
 
         def run() -> None:
             phase.run(sweeper, self._seed)
 
-        return self._stood(run, run, once=phase.waits_s > 0)
+        return self._stood(run, run, phase.repeats)
 
     def _survived(self, canaries: "_Canaries", phase: Phase, sweeper: Sweeper) -> bool:
         """Look after the canaries when a phase has worked around them; True where nothing more need be asked."""
@@ -174,17 +170,30 @@ class _Round:
             phase.run(sweeper, self._seed)
             canaries.look()
 
-        return self._stood(canaries.look, again)
+        return self._stood(canaries.look, again, phase.repeats)
 
-    def _stood(self, work: Callable[[], None], repeat: Callable[[], None], *, once: bool = False) -> bool:
+    def _stood(self, work: Callable[[], None], repeat: Callable[[], None], repeats: int) -> bool:
         """Do some work and look into what was wrong in it; True where nothing more need be asked."""
-        clear = False
+        clear, before = False, self._corrected()
         try:
             work()
         except ClearAnswerError:
             clear = True
-        self._inquiry.look_into(repeat, once=once)
+        if self._corrected() > before:
+            self._done.corrected_phases += 1
+            self._correct_again(repeat, repeats)
+        self._inquiry.look_into(repeat, repeats)
         return clear or self._inquiry.aliased
+
+    def _correct_again(self, repeat: Callable[[], None], repeats: int) -> None:
+        """Repeat what ECC had to correct, until it has to again."""
+        for _ in range(repeats):
+            before = self._corrected()
+            with suppress(ClearAnswerError):
+                repeat()
+            if self._corrected() > before:
+                self._done.corrected_phases += 1
+                return
 
 
 class _Canaries:

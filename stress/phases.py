@@ -15,6 +15,9 @@ HOT_BURN_S = 3.0
 HOT_READS = 5
 SEEDS = 64
 """Kinds of random data in a round; each phase has its own."""
+REPEATS = 3
+LONG_TOUCHES = 300
+"""A phase that is longer, or waits, is repeated once and not REPEATS times."""
 _SOLID = Pattern(PatternKind.BACKGROUND, patterns.SOLID)
 _DATA_SEEDS = 1 << 56
 
@@ -27,6 +30,11 @@ class Phase:
     run: Callable[[Sweeper, int], None]
     touches: float
     waits_s: float = 0.0
+
+    @property
+    def repeats(self) -> int:
+        """How often it is run again for what nothing else explains."""
+        return 1 if self.waits_s or self.touches > LONG_TOUCHES else REPEATS
 
 
 @dataclass(frozen=True)
@@ -55,6 +63,10 @@ class Profile:
             tuple(phase for phase in part if phase.name != name) for part in (self.first, self.cold, self.hot)
         )
         return replace(self, first=first, cold=cold, hot=hot)
+
+    def without_waits(self) -> "Profile":
+        """What is left for further rounds."""
+        return replace(self, hot=tuple(phase for phase in self.hot if not phase.waits_s))
 
 
 def own() -> Phase:

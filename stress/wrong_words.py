@@ -14,8 +14,6 @@ REREADS = 8
 REST_S = 0.5
 """The shortest rest: many times what refresh allows any row."""
 LONGEST_REST_S = 120.0
-REPEATS = 3
-"""How often a phase is repeated for words that nothing else explains."""
 SECTORS_OF_A_LINE = 6
 """So many sectors must be wrong in one set of lanes before that is called a data line."""
 WORDS_OF_A_PATH = 4
@@ -163,11 +161,11 @@ class Inquiry:
         """Whether a word held the data of another address: then nothing else makes sense."""
         return any(one.kind == "alias" for one in self.located)
 
-    def look_into(self, repeat: Callable[[], None], *, once: bool = False) -> None:
-        """Experiments with the words that are new. `repeat` runs their phase again: REPEATS times, or `once`."""
+    def look_into(self, repeat: Callable[[], None], repeats: int) -> None:
+        """Experiments with the words that are new; `repeat` runs their phase again."""
         self._remember()
         while new := self._new():  # again, because a repeated phase may meet more of them
-            self._examine(new, repeat, 1 if once else REPEATS)
+            self._examine(new, repeat, repeats)
 
     def _examine(self, new: list[Suspect], repeat: Callable[[], None], repeats: int) -> None:
         evidence = self._owned(new)
@@ -180,6 +178,9 @@ class Inquiry:
             self._repeat(left, repeat, repeats, evidence)
         kinds = {word: classify(found) for word, found in evidence.items()}
         together = self._together(list(kinds.values()))
+        for number, one in enumerate(self.located):
+            if together is not None and one.kind not in (together, "alias"):
+                self._tell_anew(number, together)
         for suspect in new:
             kind = kinds.get(suspect.wrong.word, "unclassified")
             found = evidence.get(suspect.wrong.word, Evidence())
@@ -201,10 +202,13 @@ class Inquiry:
         """A word that was right again, and wrong again in a later phase, is no transient."""
         for number, one in enumerate(self.located):
             if one.kind == "transient" and (again := self._sweeper.suspects[one.word].again):
-                self.located[number] = replace(
-                    one, kind="intermittent", wrong_again=one.wrong_again + again, tries=one.tries + again
-                )
-                self._report(self.located[number])
+                self._tell_anew(number, "intermittent", again)
+
+    def _tell_anew(self, number: int, kind: str, again: int = 0) -> None:
+        """What was told of a word before is known better now."""
+        one = self.located[number]
+        self.located[number] = replace(one, kind=kind, wrong_again=one.wrong_again + again, tries=one.tries + again)
+        self._report(self.located[number])
 
     def _new(self) -> list[Suspect]:
         return [one for word, one in self._sweeper.suspects.items() if word not in self._told]

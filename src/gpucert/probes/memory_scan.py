@@ -17,10 +17,17 @@ KINDS = ("alias", "hard", "soft", "transient", "path", "intermittent", "coupling
 def run(bench: Bench) -> None:
     """Scan with the profile of the plan's step and put every wrong word that was looked into on the record."""
     profile = PROFILES[str(bench.options.get("profile", "standard"))]
-    ecc = _Corrections(bench)
-    done = scan(
-        bench.backend, profile, bench.seed, bench.time_left, ecc.tell, lambda one: bench.mismatch(_mismatch(one))
-    )
+    last = bench.card.counters().ecc_corrected_volatile
+
+    def corrected() -> int:
+        nonlocal last
+        last = bench.card.counters().ecc_corrected_volatile
+        return 0 if isinstance(last, Absent) else last
+
+    def report(located: Located) -> None:
+        bench.mismatch(_mismatch(located))
+
+    done = scan(bench.backend, profile, bench.seed, bench.time_left, bench.progress, report, corrected)
     bench.measure("coverage", done.coverage_percent)
     bench.measure("words_expected", done.books.words_expected)
     bench.measure("words_compared", done.books.words_compared)
@@ -28,7 +35,7 @@ def run(bench: Bench) -> None:
     bench.measure("wrong_bits", done.books.wrong_bits)
     for kind in KINDS:
         bench.measure(f"{kind}_words", done.of_kind(kind))
-    bench.measure("ecc_phases", ecc.phases())
+    bench.measure("ecc_phases", last if isinstance(last, Absent) else done.corrected_phases)
     bench.measure("self_test_planted", done.self_test.planted)
     bench.measure("self_test_found", done.self_test.found)
     bench.measure("rounds", done.rounds)
@@ -41,31 +48,6 @@ def run(bench: Bench) -> None:
 
 def _clean(value: float | None) -> Reading[float]:
     return Absent(Absence.UNKNOWN, "errors were found") if value is None else value
-
-
-class _Corrections:
-    """Counts the phases in which ECC corrected something: corrected errors carry no address, so only time tells."""
-
-    def __init__(self, bench: Bench) -> None:
-        self._bench = bench
-        self._last = bench.card.counters().ecc_corrected_volatile
-        self._phases = 0
-
-    def tell(self, fraction: float, text: str) -> None:
-        """A phase begins, so that the one before it has ended."""
-        self._look()
-        self._bench.progress(fraction, text)
-
-    def phases(self) -> Reading[float | int]:
-        """How many by now, or why nobody knows."""
-        self._look()
-        return self._last if isinstance(self._last, Absent) else self._phases
-
-    def _look(self) -> None:
-        now = self._bench.card.counters().ecc_corrected_volatile
-        if not isinstance(now, Absent) and not isinstance(self._last, Absent):
-            self._phases += now > self._last
-        self._last = now
 
 
 def _mismatch(located: Located) -> Mismatch:
