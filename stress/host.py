@@ -25,12 +25,10 @@ from gpucert.stress.backend import (
     Sweep,
     WrongWord,
 )
-from gpucert.stress.medium import Medium, Words, Work
+from gpucert.stress.medium import COPY_ENGINE, Medium, Words, Work
 
 TILE_WORDS = 8192
 """64 KiB: the piece of a sweep that one SM works on, as in the kernels."""
-COPY_ENGINE = -1
-"""In place of an SM: the card's own engine for copies."""
 BURN_S = 1.0
 """How much of a burn is charged at once."""
 SLOWEST_FLOP_PER_S = 1e12

@@ -10,6 +10,9 @@ from gpucert.stress.backend import ArithmeticUnit, Properties
 
 Words = NDArray[np.uint64]
 
+COPY_ENGINE = -1
+"""In place of an SM: the card's own engine for copies."""
+
 
 @dataclass(frozen=True)
 class Work:
@@ -40,14 +43,14 @@ class Medium(Protocol):
         """The card as its compute driver would describe it."""
 
     def load(self, first_word: int, count: int, sm: int) -> Words:
-        """What SM `sm` reads. May raise UncorrectableEccError or DeviceLostError."""
+        """What SM `sm`, or COPY_ENGINE, reads. May raise UncorrectableEccError or DeviceLostError."""
 
     def store(
         self, first_word: int, words: Words, sm: int, *, descending: bool = False, keep: Words | None = None
     ) -> None:
         """Write words from SM `sm`, the last of them first if `descending`; bits set in `keep` are not stored.
 
-        An `sm` of −1 is the copy engine.
+        `sm` may be COPY_ENGINE.
         """
 
     def flush(self) -> None:

@@ -37,6 +37,8 @@ class Evidence:
     """Before anything was written to it again; None where the sweep itself had replaced it."""
     again: int = 0
     """In how many other sweeps it was wrong."""
+    copied: bool = False
+    """The copy engine had put it there, from a word that was right."""
     rewritten: tuple[Tries, ...] = ()
     """Rewritten and read, one entry for each polarity."""
     stared: Tries = _UNTRIED
@@ -85,6 +87,8 @@ def classify(evidence: Evidence) -> str:
     wrong, tries = evidence.reread or _UNTRIED
     if wrong < tries and (wrong or evidence.again or evidence.repeated[0]):
         return "intermittent"  # because it was wrong in a read, and not in its cell
+    if evidence.copied and wrong:
+        return "path"
     if evidence.repeated[0]:
         return "coupling"
     return "soft" if wrong else "transient"
@@ -177,7 +181,7 @@ class Inquiry:
         if left:
             self._repeat(left, repeat, repeats, evidence)
         kinds = {word: classify(found) for word, found in evidence.items()}
-        together = self._together(list(kinds.values()))
+        together = self._together(set(kinds.values()))
         for number, one in enumerate(self.located):
             if together is not None and one.kind not in (together, "alias"):
                 self._tell_anew(number, together)
@@ -186,10 +190,11 @@ class Inquiry:
             found = evidence.get(suspect.wrong.word, Evidence())
             self._tell(suspect, kind if together is None or kind == "alias" else together, found)
 
-    def _together(self, kinds: list[str]) -> str | None:
-        """What many wrong words say together that none says alone."""
+    def _together(self, kinds: set[str]) -> str | None:
+        """What many wrong words say together that none says alone; `kinds` are of those that were looked into now."""
         suspects = list(self._sweeper.suspects.values())
-        if set(kinds) == {"transient"} and one_sm(suspects):
+        kinds = kinds or {one.kind for one in self.located}
+        if kinds == {"path"} or (kinds == {"transient"} and one_sm(suspects)):
             return "path"
         return None if data_line(suspects) is None else "data_line"
 
@@ -238,7 +243,12 @@ class Inquiry:
 
     def _alone(self, suspect: Suspect) -> Evidence:
         """What the word shows by itself."""
-        evidence = Evidence(reread=suspect.reread, again=suspect.again, rewritten=restore(self._backend, suspect))
+        evidence = Evidence(
+            reread=suspect.reread,
+            again=suspect.again,
+            copied=suspect.pattern.shift != 0,
+            rewritten=restore(self._backend, suspect),
+        )
         if classify(evidence) != "transient":
             return evidence
         return replace(evidence, stared=self._stare(suspect))

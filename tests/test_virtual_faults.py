@@ -11,7 +11,7 @@ from gpucert.device.simulated.readout import channels_of
 from gpucert.device.simulated.silicon import silicon
 from gpucert.device.simulated.wire import Load
 from gpucert.stress.backend import UncorrectableEccError
-from gpucert.stress.medium import Work
+from gpucert.stress.medium import COPY_ENGINE, Work
 from tests.virtual import Bench, fault
 
 A100 = "NVIDIA A100-SXM4-80GB"
@@ -45,10 +45,53 @@ def errors(bench):
     return counts.ecc_corrected_volatile, counts.ecc_uncorrected_volatile
 
 
+# ---- neighbourhood ----
+
+
+@pytest.mark.parametrize("held", [0b10, ALL ^ 0b10])
+def test_a_crowded_cell_is_read_wrongly_only_among_opposite_neighbours(held):
+    bench = Bench(RTX_3090, fault("neighbourhood", offset=800, bit=1, reach=4))
+    bench.medium.store(100, np.array([held], np.uint64), 0)
+    assert bench.read(100) == held ^ 0b10
+    for other in (0, ALL, held ^ (1 << 5)):  # all alike; all alike; the last neighbour within reach
+        bench.medium.store(100, np.array([other], np.uint64), 0)
+        assert bench.read(100) == other
+    bench.medium.store(100, np.array([held ^ (1 << 6)], np.uint64), 0)
+    assert bench.read(100) == held ^ (1 << 6) ^ 0b10, "what is out of reach does not matter"
+
+
+# ---- copy_engine ----
+
+
+def test_an_engine_for_copies_damages_what_it_copies_and_nothing_else():
+    bench = Bench(RTX_3090, fault("copy_engine", bit=9, every=1000))
+    stored = distinct()
+    assert wrong_places(stored, bench.again(stored)) == []
+    copied = bench.medium.load(500, 2000, COPY_ENGINE)
+    assert wrong_places(stored[500:2500], copied) == [500, 1500]
+    assert set(stored[500:2500][[500, 1500]] ^ copied[[500, 1500]]) == {1 << 9}
+    assert wrong_places(stored, bench.medium.load(0, WORDS, 0)) == []
+
+
 # ---- coupling ----
 
 COUPLED = fault("coupling", aggressor=800, victim=1600, bit=5)
 BACK = fault("coupling", aggressor=1600, victim=800, bit=5)
+
+
+def test_so_many_changes_in_a_row_are_needed_and_a_store_to_the_victim_begins_anew():
+    bench = Bench(RTX_3090, fault("coupling", aggressor=800, victim=1600, bit=5, changes=3))
+
+    def change(times):
+        for _ in range(times):
+            bench.medium.store(100, ~bench.medium.load(100, 1, 0), 0)
+        return bench.read(200)
+
+    bench.medium.store(200, zeros(1), 0)
+    assert [change(2), change(1), change(2), change(1)] == [0, 1 << 5, 1 << 5, 0]
+    assert change(2) == 0
+    bench.medium.store(200, zeros(1), 0)
+    assert [change(2), change(1)] == [0, 1 << 5]
 
 
 def test_a_cell_that_changes_inverts_its_victim_and_one_that_stays_does_not():

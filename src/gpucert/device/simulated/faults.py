@@ -70,6 +70,17 @@ class Coupling(_Fault, frozen=True, kw_only=True, tag="coupling"):
     """Of the word that is damaged."""
     bit: Bit
     """Of both words."""
+    changes: Annotated[int, Meta(ge=1, le=16)] = 1
+    """So many changes in a row do it, while nobody stores the victim."""
+
+
+class Neighbourhood(_Fault, frozen=True, kw_only=True, tag="neighbourhood"):
+    """A cell that is read wrongly while the bits on either side of it all hold the opposite."""
+
+    offset: Count
+    bit: Bit
+    reach: Annotated[int, Meta(ge=1, le=31)]
+    """Bits on each side that must be opposite, as far as the word has any."""
 
 
 class Intermittent(_Fault, frozen=True, kw_only=True, tag="intermittent"):
@@ -112,6 +123,14 @@ class ChannelMissing(_Fault, frozen=True, kw_only=True, tag="channel_missing"):
     """Memory channels that are dead or fused off: a narrower bus, less memory, less bandwidth."""
 
     count: Annotated[int, Meta(ge=1)] = 1
+
+
+class CopyEngine(_Fault, frozen=True, kw_only=True, tag="copy_engine"):
+    """An engine for copies that inverts a bit of some of the words that it copies within the card."""
+
+    bit: Bit
+    every: Annotated[int, Meta(ge=1)]
+    """Of each so many-th word."""
 
 
 class Alias(_Fault, frozen=True, kw_only=True, tag="alias"):
@@ -328,11 +347,13 @@ Fault: TypeAlias = (
     | Transition
     | Dq
     | Coupling
+    | Neighbourhood
     | Intermittent
     | Retention
     | RefreshLost
     | EdrReplay
     | ChannelMissing
+    | CopyEngine
     | Alias
     | FakeMemory
     | EccCorrected

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from gpucert.device.simulated import answers
 from gpucert.device.simulated.arithmetic import Arithmetic
-from gpucert.device.simulated.faults import Crash, Hang, OtherProcess
+from gpucert.device.simulated.faults import CopyEngine, Crash, Hang, OtherProcess
 from gpucert.device.simulated.memory import CardMemory
 from gpucert.device.simulated.scenario import MIB, Scenario
 from gpucert.device.simulated.silicon import silicon
@@ -21,7 +21,7 @@ from gpucert.stress.backend import (
     UncorrectableEccError,
     UnitNotOfferedError,
 )
-from gpucert.stress.medium import Words, Work
+from gpucert.stress.medium import COPY_ENGINE, Words, Work
 
 SLICE_S = 2.0
 """The longest single advance: the monitor's heartbeat must be seen between two of them."""
@@ -87,7 +87,13 @@ class VirtualMedium:
         loaded = self._memory.load(first_word, count)
         if loaded.corrected or loaded.uncorrected:
             self._move(0.0, Load(corrected=loaded.corrected, uncorrected=loaded.uncorrected))
-        return loaded.words
+        return self._copied(first_word, loaded.words) if sm == COPY_ENGINE else loaded.words
+
+    def _copied(self, first_word: int, words: Words) -> Words:
+        """Words as the engine for copies passes them on."""
+        for fault in self._scenario.of(CopyEngine):
+            words[-first_word % fault.every :: fault.every] ^= np.uint64(1 << fault.bit)
+        return words
 
     def store(
         self, first_word: int, words: Words, sm: int, *, descending: bool = False, keep: Words | None = None

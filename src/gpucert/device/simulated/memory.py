@@ -63,6 +63,8 @@ class CardMemory:
         self._aggressors: dict[int, list[Coupling]] = {}
         for fault in scenario.of(Coupling):
             self._aggressors.setdefault(fault.aggressor // WORD_BYTES, []).append(fault)
+        self._changes: dict[Coupling, int] = {}
+        """How often each aggressor has changed since its victim was stored."""
         victims = {fault.victim // WORD_BYTES for fault in scenario.of(Coupling)}
         self._singled = sorted({*self._damage, *self._aggressors, *victims})
         """Words that are stored one by one, because a fault of theirs depends on what they held, or on the order."""
@@ -132,12 +134,22 @@ class CardMemory:
         before = int(self._cells[word])
         after = kept(self._damage.get(word, ()), before, value & ~keep | before & keep)
         self._cells[word] = after
+        for coupling in list(self._changes):
+            if coupling.victim // WORD_BYTES == word:
+                del self._changes[coupling]
         for coupling in self._aggressors.get(word, ()):
             bit = 1 << coupling.bit
             if (before ^ after) & bit:
-                victim = coupling.victim // WORD_BYTES
-                self._cells[victim] ^= np.uint64(bit)
-                self._hold([victim])
+                self._change(coupling)
+
+    def _change(self, coupling: Coupling) -> None:
+        """An aggressor has changed: if it has done so often enough in a row, its victim is inverted."""
+        changes = self._changes.get(coupling, 0) + 1
+        self._changes[coupling] = changes % coupling.changes
+        if changes == coupling.changes:
+            victim = coupling.victim // WORD_BYTES
+            self._cells[victim] ^= np.uint64(1 << coupling.bit)
+            self._hold([victim])
 
     def _hold(self, words: Iterable[int]) -> None:
         """Let stuck cells be what they are, whatever happened to their words."""

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpucert.device.simulated import lottery
-from gpucert.device.simulated.faults import Dq, Intermittent
+from gpucert.device.simulated.faults import Dq, Intermittent, Neighbourhood
 from gpucert.device.simulated.scenario import Scenario
 from gpucert.stress.answers import mix
 from gpucert.stress.backend import WORD_BYTES
@@ -75,11 +75,32 @@ class WeakRead:
             words[self.word - physical] ^= self._bit
 
 
+class CrowdedRead:
+    """One cell that is read wrongly while its neighbours in the word all hold the opposite."""
+
+    def __init__(self, fault: Neighbourhood) -> None:
+        self.word = fault.offset // WORD_BYTES
+        self._bit = 1 << fault.bit
+        low, high = max(fault.bit - fault.reach, 0), min(fault.bit + fault.reach, WORD_BITS - 1)
+        self._around = ((1 << high + 1) - (1 << low)) ^ self._bit
+
+    def disturb(self, physical: int, words: Words) -> None:
+        """Invert its bit in a stretch of words, in place, if its neighbours ask for it."""
+        if not physical <= self.word < physical + len(words):
+            return
+        held = int(words[self.word - physical])
+        if held & self._around == (0 if held & self._bit else self._around):
+            words[self.word - physical] ^= np.uint64(self._bit)
+
+
 class Readout:
     """Everything between the cells and ECC that a load passes."""
 
     def __init__(self, scenario: Scenario) -> None:
-        self._weak = tuple(WeakRead(scenario, fault) for fault in scenario.of(Intermittent))
+        self._weak: tuple[WeakRead | CrowdedRead, ...] = (
+            *(WeakRead(scenario, fault) for fault in scenario.of(Intermittent)),
+            *(CrowdedRead(fault) for fault in scenario.of(Neighbourhood)),
+        )
         self._lines = tuple(DataLine(scenario, fault, number) for number, fault in enumerate(scenario.of(Dq)))
 
     def __bool__(self) -> bool:

@@ -30,6 +30,7 @@ from gpucert.device.simulated.faults import (
     Fault,
     Intermittent,
     MigOn,
+    Neighbourhood,
     NvlinkDown,
     OtherProcess,
     PcieGen,
@@ -289,7 +290,7 @@ def _misfit(scenario: Scenario, fault: Fault) -> str:
     """Why this fault cannot be on this card; empty when it can."""
     model, silicon = scenario.answers_as, scenario.silicon
     match fault:
-        case StuckBit() | Transition() | Intermittent():
+        case StuckBit() | Transition() | Intermittent() | Neighbourhood():
             return _beyond(scenario, "offset", fault.offset, 1)
         case Retention() if fault.hold_ms >= REFRESH_MS:
             return f"hold_ms: refresh comes every {REFRESH_MS:g} ms, so this cell would never be seen to fail"
