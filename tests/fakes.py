@@ -23,9 +23,12 @@ class InProcessCard(in_process.InProcessCard):
     def __init__(self, scenario: str) -> None:
         super().__init__(parse(scenario, "test"))
 
-    def backend(self, probe: str = "") -> HostBackend:
+    def medium(self, probe: str = "") -> VirtualMedium:
         memory = bytearray(self.virtual.memory_bytes)
-        return HostBackend(VirtualMedium(self.scenario, memory, self.advance, probe, self.now_s()))
+        return VirtualMedium(self.scenario, memory, self.advance, probe, self.now_s())
+
+    def backend(self, probe: str = "") -> HostBackend:
+        return HostBackend(self.medium(probe))
 
 
 @dataclass

@@ -286,6 +286,10 @@ class Mismatch(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """For an alias: the offset, in bytes, of the memory that the wrong value belongs to."""
     reader_sm: int | None = None
     at_s: float = 0.0
+    again: int = 0
+    """How often it was wrong again."""
+    tries: int = 0
+    """In so many experiments; none were made with a word of kind `unclassified`."""
 
 
 class Death(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

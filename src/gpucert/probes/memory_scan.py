@@ -11,7 +11,7 @@ from gpucert.stress.backend import WORD_BYTES
 from gpucert.stress.memory_scan import PROFILES, Located, scan
 from gpucert.units import Unit
 
-KINDS = ("alias", "hard", "soft", "transient", "path")
+KINDS = ("alias", "hard", "soft", "transient", "path", "intermittent", "coupling", "retention", "data_line")
 
 
 def run(bench: Bench) -> None:
@@ -22,19 +22,25 @@ def run(bench: Bench) -> None:
         bench.backend, profile, bench.seed, bench.time_left, ecc.tell, lambda one: bench.mismatch(_mismatch(one))
     )
     bench.measure("coverage", done.coverage_percent)
-    bench.measure("words_expected", done.words_expected)
-    bench.measure("words_compared", done.words_compared)
+    bench.measure("words_expected", done.books.words_expected)
+    bench.measure("words_compared", done.books.words_compared)
     bench.measure("wrong_words", done.wrong_words)
-    bench.measure("wrong_bits", done.wrong_bits)
+    bench.measure("wrong_bits", done.books.wrong_bits)
     for kind in KINDS:
         bench.measure(f"{kind}_words", done.of_kind(kind))
     bench.measure("ecc_phases", ecc.phases())
-    bench.measure("self_test_planted", done.planted)
-    bench.measure("self_test_found", done.found)
+    bench.measure("self_test_planted", done.self_test.planted)
+    bench.measure("self_test_found", done.self_test.found)
     bench.measure("rounds", done.rounds)
-    bench.measure("sweep_rate", done.swept_bytes * bench.backend.memory_scale / done.sweep_seconds / 1e9)
-    bound = done.error_bound
-    bench.measure("error_bound", Absent(Absence.UNKNOWN, "errors were found") if bound is None else bound)
+    bench.measure("reads", done.reads)
+    bench.measure("sweep_rate", done.books.swept_bytes * bench.backend.memory_scale / done.books.sweep_seconds / 1e9)
+    bench.measure("slowest_chunk", done.books.slowest_chunk_percent)
+    bench.measure("error_bound", _clean(done.error_bound))
+    bench.measure("escape", _clean(done.escape_percent))
+
+
+def _clean(value: float | None) -> Reading[float]:
+    return Absent(Absence.UNKNOWN, "errors were found") if value is None else value
 
 
 class _Corrections:
@@ -73,6 +79,8 @@ def _mismatch(located: Located) -> Mismatch:
         owner=None if located.owner is None else located.owner * WORD_BYTES,
         reader_sm=located.sm,
         at_s=located.at_s,
+        again=located.wrong_again,
+        tries=located.tries,
     )
 
 
@@ -88,14 +96,21 @@ PROBE = Probe(
         Measure("alias_words", Unit.COUNT, "wrong words that hold the data of another address"),
         Measure("hard_words", Unit.COUNT, "wrong words that were wrong again after a rewrite"),
         Measure("soft_words", Unit.COUNT, "wrong words that a rewrite cured"),
-        Measure("transient_words", Unit.COUNT, "wrong words that were right when read again"),
+        Measure("transient_words", Unit.COUNT, "wrong words that were right ever after"),
         Measure("path_words", Unit.COUNT, "wrong words that follow the reading SM"),
+        Measure("intermittent_words", Unit.COUNT, "wrong words that are right in some reads"),
+        Measure("coupling_words", Unit.COUNT, "wrong words that only work elsewhere damages"),
+        Measure("retention_words", Unit.COUNT, "wrong words that fade while they rest"),
+        Measure("data_line_words", Unit.COUNT, "wrong words that share the lanes of one wire"),
         Measure("ecc_phases", Unit.COUNT, "phases of the scan in which ECC corrected something"),
         Measure("self_test_planted", Unit.COUNT, "words damaged on purpose"),
         Measure("self_test_found", Unit.COUNT, "of those, words that were found and told apart"),
         Measure("rounds", Unit.COUNT, "complete rounds of all phases"),
+        Measure("reads", Unit.COUNT, "how often each word was compared"),
         Measure("sweep_rate", Unit.GBYTE_PER_SECOND, "rate of the comparing sweeps"),
+        Measure("slowest_chunk", Unit.PERCENT, "how far the slowest chunk lies below the median rate"),
         Measure("error_bound", Unit.PER_BIT, "upper bound (95 %) of errors per bit read, 3/N"),
+        Measure("escape", Unit.PERCENT, "chance that a cell misread once in 100 reads was never met"),
     ),
     run=run,
 )

@@ -3,20 +3,17 @@
 from collections.abc import Iterable, Iterator
 
 from gpucert.outcome import Outcome
-from gpucert.reading import Absent
-from gpucert.record import Mismatch, StepRecord
+from gpucert.record import StepRecord
 from gpucert.verdict.case import Case
 from gpucert.verdict.facts import diagnosed
 from gpucert.verdict.verdict import Diagnosed, Finding
+from gpucert.verdict.wrong_memory import wrong_memory
 
-WRAPS_ABOVE = 0.1
-"""Share of aliased compares above which memory is missing: a broken decoder hits a smaller range."""
 ALIKE_ABOVE = 0.9
 """Share of SMs that must be wrong alike for a fault that is not of one SM."""
 SOME_SMS = 8
 """At most so many wrong SMs are named; more, and the place is not known."""
 
-_KINDS = ("hard", "soft", "transient", "path")
 _UNITS = ("int32", "fp32", "fp64", "tensor", "sfu")
 _FOR_PERFORMANCE = {"gemm_sustained": "performance.compute", "memory_bandwidth": "performance.memory"}
 
@@ -24,76 +21,13 @@ _FOR_PERFORMANCE = {"gemm_sustained": "performance.compute", "memory_bandwidth":
 def diagnose_wrong(case: Case, findings: Iterable[Finding]) -> Iterator[Diagnosed]:
     """Diagnoses of memory, arithmetic and performance."""
     for step in case.steps_of("memory_scan"):
-        yield from _memory(case, step)
+        yield from wrong_memory(case, step)
     yield from _compute(case)
     yield from _performance(findings)
 
 
 def _count(step: StepRecord, measure: str) -> int:
     return int(step.number(measure) or 0)
-
-
-# Memory
-
-
-def _memory(case: Case, step: StepRecord) -> Iterator[Diagnosed]:
-    wrong, expected = _count(step, "wrong_words"), _count(step, "words_expected")
-    located = [one for one in step.mismatches if one.kind != "compute"]
-    if not wrong and not located:
-        return
-    aliases = [one for one in located if one.kind == "alias"]
-    if aliases:
-        yield _alias(aliases, wrong, expected)
-        located = [one for one in located if one.kind != "alias"]
-        if not located:
-            return
-    if _behind_ecc(case, step):
-        evidence = f"{_found(wrong, located)} with ECC on, and its counters did not move"
-        yield diagnosed("memory.path", evidence, "likely", _where(located))
-        return
-    kinds = {one.kind for one in located}
-    for kind in _KINDS:
-        if kind in kinds:
-            of_kind = [one for one in located if one.kind == kind]
-            yield diagnosed(f"memory.{kind}", _found(wrong, of_kind), "certain", _where(of_kind))
-    if not kinds & set(_KINDS):
-        yield diagnosed("memory.hard", f"{_found(wrong, located)}, not looked into one by one", "possible")
-
-
-def _alias(aliases: list[Mismatch], wrong: int, expected: int) -> Diagnosed:
-    first = aliases[0]
-    owner = "" if first.owner is None else f": offset {first.offset:#x} holds the data of {first.owner:#x}"
-    share = wrong / expected if expected else 0.0
-    if share > WRAPS_ABOVE:
-        evidence = f"{share:.0%} of all compares found the data of another address{owner}"
-        return diagnosed("identity.memory", evidence, "certain")
-    return diagnosed("memory.alias", f"{_found(wrong, aliases)}{owner}", "certain", _where(aliases))
-
-
-def _behind_ecc(case: Case, step: StepRecord) -> bool:
-    """With ECC on, damage in the cells moves a counter; damage that moves none happened behind it."""
-    names = ("ecc_corrected_volatile", "ecc_uncorrected_volatile")
-    read = all(not isinstance(getattr(one, name), Absent) for one in (step.before, step.after) for name in names)
-    moved = any(case.growth(step, name) for name in names)
-    return case.record.settings.ecc is True and read and not moved
-
-
-def _found(wrong: int, located: list[Mismatch]) -> str:
-    bits = sorted({bit for one in located for bit in _flipped(one)})
-    lanes = f"; bit {', '.join(map(str, bits[:8]))}" if bits and len(bits) <= 8 else ""
-    return f"{max(wrong, len(located))} wrong words{lanes}"
-
-
-def _flipped(one: Mismatch) -> Iterator[int]:
-    difference = int(one.expected, 16) ^ int(one.actual, 16)
-    return (bit for bit in range(difference.bit_length()) if difference >> bit & 1)
-
-
-def _where(located: list[Mismatch]) -> str:
-    offsets = sorted({one.offset for one in located})
-    if not offsets:
-        return ""
-    return f"offset {offsets[0]:#x}" if len(offsets) == 1 else f"offsets {offsets[0]:#x} to {offsets[-1]:#x}"
 
 
 # Arithmetic

@@ -1,0 +1,289 @@
+"""What is behind a wrong word: experiments on it after the phase that met it, and the kind that their outcome says."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+from gpucert.stress import patterns
+from gpucert.stress.backend import Backend, PatternKind, Region
+from gpucert.stress.sweeper import EXAMINED, ClearAnswerError, Suspect, Sweeper
+
+REREADS = 8
+"""How often a rewritten word is read: a cell that is misread every other time is right once in them, nearly always."""
+REST_S = 0.5
+"""The shortest rest: many times what refresh allows any row."""
+LONGEST_REST_S = 120.0
+REPEATS = 3
+"""How often a phase is repeated for words that nothing else explains."""
+SECTORS_OF_A_LINE = 6
+"""So many sectors must be wrong in one set of lanes before that is called a data line."""
+WORDS_OF_A_PATH = 4
+"""So many words must be wrong for one SM alone before the path to it is blamed."""
+STRIDES = (64, 32, 16)
+"""Distances of the lanes of one wire in a word: by the width of a channel, HBM, GDDR5, newer GDDR."""
+_ALL = (1 << 64) - 1
+
+Tries = tuple[int, int]
+"""Times wrong, times tried."""
+_UNTRIED: Tries = (0, 0)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What experiments with one word showed."""
+
+    owner: int | None = None
+    """The word that the wrong value belongs to."""
+    reread: Tries | None = None
+    """Before anything was written to it again; None where the sweep itself had replaced it."""
+    again: int = 0
+    """In how many other sweeps it was wrong."""
+    rewritten: tuple[Tries, ...] = ()
+    """Rewritten and read, one entry for each polarity."""
+    stared: Tries = _UNTRIED
+    """Read very often."""
+    rested: Tries = _UNTRIED
+    """Rewritten and left alone for a while."""
+    repeated: Tries = _UNTRIED
+    """The whole phase once more."""
+
+    @property
+    def tries(self) -> Tries:
+        """All experiments together: how far the fault can be reproduced."""
+        all_of_them = (self.reread or _UNTRIED, *self.rewritten, self.stared, self.rested, self.repeated)
+        return sum(wrong for wrong, _ in all_of_them), sum(times for _, times in all_of_them)
+
+
+@dataclass(frozen=True)
+class Located:
+    """One wrong word, looked into. `owner` is the word that the wrong value belongs to, for an alias.
+
+    `wrong_again` of `tries` experiments showed it wrong again; none were made with a word that is `unclassified`.
+    """
+
+    phase: str
+    word: int
+    expected: int
+    actual: int
+    kind: str
+    owner: int | None
+    sm: int
+    at_s: float
+    wrong_again: int
+    tries: int
+
+
+def classify(evidence: Evidence) -> str:
+    """The kind of fault that the evidence says."""
+    if evidence.owner is not None:
+        return "alias"
+    if any(wrong == tries for wrong, tries in evidence.rewritten):
+        return "hard"
+    if any(wrong for wrong, _ in (*evidence.rewritten, evidence.stared)):
+        return "intermittent"
+    if evidence.rested[0]:
+        return "retention"
+    wrong, tries = evidence.reread or _UNTRIED
+    if wrong < tries and (wrong or evidence.again or evidence.repeated[0]):
+        return "intermittent"  # because it was wrong in a read, and not in its cell
+    if evidence.repeated[0]:
+        return "coupling"
+    return "soft" if wrong else "transient"
+
+
+def owner(regions: Iterable[Region], suspect: Suspect) -> int | None:
+    """The word whose data stands here, if an own-address pattern tells of one that is tested."""
+    if suspect.pattern.kind is not PatternKind.OWN or suspect.pattern.shift:
+        return None
+    word = patterns.owner(suspect.pattern, suspect.wrong.actual)
+    tested = any(region.first_word <= word < region.first_word + region.words for region in regions)
+    return word if tested and word != suspect.wrong.word else None
+
+
+def data_line(suspects: Sequence[Suspect]) -> int | None:
+    """Which lane of a channel is bad, if enough sectors are wrong in nothing but the lanes that one wire carries.
+
+    A wire that is stuck reads one value, so all wrong bits must have been read alike.
+    """
+    sectors = {one.wrong.word // patterns.SECTOR_WORDS for one in suspects}
+    if len(sectors) < SECTORS_OF_A_LINE:
+        return None
+    flips, read = 0, set()
+    for one in suspects:
+        flipped = one.wrong.expected ^ one.wrong.actual
+        flips |= flipped
+        read |= {value for value in (0, 1) if flipped & (one.wrong.actual if value else ~one.wrong.actual)}
+    lanes = {bit for bit in range(64) if flips >> bit & 1}
+    for stride in STRIDES:
+        if len(read) == 1 and len({lane % stride for lane in lanes}) == 1:
+            return min(lanes) % stride
+    return None
+
+
+def one_sm(suspects: Sequence[Suspect]) -> bool:
+    """Whether many words were read by one and the same SM."""
+    return len(suspects) >= WORDS_OF_A_PATH and len({one.wrong.sm for one in suspects}) == 1
+
+
+def restore(backend: Backend, suspect: Suspect) -> tuple[Tries, ...]:
+    """Rewrite a word with what it should hold and with the inverse, reading each time. It holds the former at the end.
+
+    Twice in turn, because a cell that cannot rise, or fall, keeps what it held by chance the first time.
+    """
+    word, right = suspect.wrong.word, suspect.wrong.expected
+    seen: dict[int, list[Tries]] = defaultdict(list)
+    for value in (right, right ^ _ALL, right, right ^ _ALL, right):
+        backend.poke(suspect.region, word, value)
+        seen[value].append(read(backend, suspect.region, word, value, REREADS))
+    last = {value: tries[1:] or tries for value, tries in seen.items()}
+    return tuple((sum(wrong for wrong, _ in of), sum(tries for _, tries in of)) for of in last.values())
+
+
+def read(backend: Backend, region: Region, word: int, expected: int, times: int) -> Tries:
+    """How often a word is wrong of so many times that it is read, each time past L2."""
+    return sum(backend.peek(region, word) != expected for _ in range(times)), times
+
+
+class Inquiry:
+    """Looks into the new wrong words of each phase when it has ended, and reports every one."""
+
+    def __init__(self, sweeper: Sweeper, peeks: int, report: Callable[[Located], None]) -> None:
+        """`peeks` is how often a word that seems right again is stared at in each polarity."""
+        self._sweeper = sweeper
+        self._backend = sweeper.backend
+        self._peeks = peeks
+        self._report = report
+        self._told: set[int] = set()
+        self._examined = 0
+        self.located: list[Located] = []
+
+    @property
+    def aliased(self) -> bool:
+        """Whether a word held the data of another address: then nothing else makes sense."""
+        return any(one.kind == "alias" for one in self.located)
+
+    def look_into(self, repeat: Callable[[], None], *, once: bool = False) -> None:
+        """Experiments with the words that are new. `repeat` runs their phase again: REPEATS times, or `once`."""
+        self._remember()
+        while new := self._new():  # again, because a repeated phase may meet more of them
+            self._examine(new, repeat, 1 if once else REPEATS)
+
+    def _examine(self, new: list[Suspect], repeat: Callable[[], None], repeats: int) -> None:
+        evidence = self._owned(new)
+        chosen = [one for one in new if one.wrong.word not in evidence][: max(0, EXAMINED - self._examined)]
+        self._examined += len(chosen)
+        evidence |= {one.wrong.word: self._alone(one) for one in chosen}
+        self._rest([one for one in chosen if _unexplained(evidence[one.wrong.word])], evidence)
+        left = [one for one in chosen if _unexplained(evidence[one.wrong.word])]
+        if left:
+            self._repeat(left, repeat, repeats, evidence)
+        kinds = {word: classify(found) for word, found in evidence.items()}
+        together = self._together(list(kinds.values()))
+        for suspect in new:
+            kind = kinds.get(suspect.wrong.word, "unclassified")
+            found = evidence.get(suspect.wrong.word, Evidence())
+            self._tell(suspect, kind if together is None or kind == "alias" else together, found)
+
+    def _together(self, kinds: list[str]) -> str | None:
+        """What many wrong words say together that none says alone."""
+        suspects = list(self._sweeper.suspects.values())
+        if set(kinds) == {"transient"} and one_sm(suspects):
+            return "path"
+        return None if data_line(suspects) is None else "data_line"
+
+    def leave(self) -> None:
+        """Report what nobody could look into, because the scan ends here."""
+        for suspect in self._new():
+            self._tell(suspect, "unclassified", Evidence(reread=suspect.reread))
+
+    def _remember(self) -> None:
+        """A word that was right again, and wrong again in a later phase, is no transient."""
+        for number, one in enumerate(self.located):
+            if one.kind == "transient" and (again := self._sweeper.suspects[one.word].again):
+                self.located[number] = replace(
+                    one, kind="intermittent", wrong_again=one.wrong_again + again, tries=one.tries + again
+                )
+                self._report(self.located[number])
+
+    def _new(self) -> list[Suspect]:
+        return [one for word, one in self._sweeper.suspects.items() if word not in self._told]
+
+    def _tell(self, suspect: Suspect, kind: str, evidence: Evidence) -> None:
+        wrong, tries = evidence.tries
+        located = Located(
+            phase=suspect.phase,
+            word=suspect.wrong.word,
+            expected=suspect.wrong.expected,
+            actual=suspect.wrong.actual,
+            kind=kind,
+            owner=evidence.owner,
+            sm=suspect.wrong.sm,
+            at_s=suspect.at_s,
+            wrong_again=wrong,
+            tries=tries,
+        )
+        self._told.add(located.word)
+        self.located.append(located)
+        self._report(located)
+
+    def _owned(self, suspects: list[Suspect]) -> dict[int, Evidence]:
+        """Words that hold the data of another address: nothing more need be asked of them."""
+        owners = {one.wrong.word: owner(self._sweeper.whole, one) for one in suspects}
+        return {word: Evidence(owner=belongs_to) for word, belongs_to in owners.items() if belongs_to is not None}
+
+    def _alone(self, suspect: Suspect) -> Evidence:
+        """What the word shows by itself."""
+        evidence = Evidence(reread=suspect.reread, again=suspect.again, rewritten=restore(self._backend, suspect))
+        if classify(evidence) != "transient":
+            return evidence
+        return replace(evidence, stared=self._stare(suspect))
+
+    def _stare(self, suspect: Suspect) -> Tries:
+        wrong, word = 0, suspect.wrong.word
+        for value in (suspect.wrong.expected ^ _ALL, suspect.wrong.expected):
+            self._backend.poke(suspect.region, word, value)
+            wrong += read(self._backend, suspect.region, word, value, self._peeks)[0]
+        return wrong, 2 * self._peeks
+
+    def _rest(self, suspects: list[Suspect], evidence: dict[int, Evidence]) -> None:
+        """Leave words alone as long as they had been when they were found wrong, while everything else is read."""
+        if not suspects:
+            return
+        resting = {one.region for one in suspects}
+        for one in suspects:
+            self._backend.poke(one.region, one.wrong.word, one.wrong.expected)
+        self._backend.flush()
+        seconds = min(max(REST_S, *(1.2 * one.rested_s for one in suspects)), LONGEST_REST_S)
+        self._sweeper.hammer(_apart(self._sweeper.whole, resting), "read", seconds)
+        for one in suspects:
+            rested = read(self._backend, one.region, one.wrong.word, one.wrong.expected, 1)
+            evidence[one.wrong.word] = replace(evidence[one.wrong.word], rested=rested)
+
+    def _repeat(
+        self, suspects: list[Suspect], repeat: Callable[[], None], times: int, evidence: dict[int, Evidence]
+    ) -> None:
+        """Run the phase of these words again and count in how many runs each was wrong."""
+        wrong = dict.fromkeys((one.wrong.word for one in suspects), 0)
+        for _ in range(times):
+            before = {one.wrong.word: one.again for one in suspects}
+            with suppress(ClearAnswerError):
+                repeat()
+            for one in suspects:
+                wrong[one.wrong.word] += one.again > before[one.wrong.word]
+        for word, seen in wrong.items():
+            evidence[word] = replace(evidence[word], repeated=(seen, times))
+
+
+def _unexplained(evidence: Evidence) -> bool:
+    return classify(evidence) in ("soft", "transient")
+
+
+def _apart(whole: tuple[Region, ...], resting: Iterable[Region]) -> tuple[Region, ...]:
+    """The regions of which no part rests."""
+    spans = [(one.first_word, one.first_word + one.words) for one in resting]
+    return tuple(
+        region
+        for region in whole
+        if not any(first < region.first_word + region.words and region.first_word < end for first, end in spans)
+    )
