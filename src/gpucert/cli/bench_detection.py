@@ -13,13 +13,15 @@ if TYPE_CHECKING:
     from gpucert.trials.detection import Told
 
 MOST = click.IntRange(1, 100_000)
-SLOW_SHARE = 6
+SLOW_SHARE = 20
 """One in so many cards also by what is slow, where nothing else is asked for."""
 
 
 @click.command("detection", short_help="What the memory scan finds of planted faults.")
 @click.option("--seeds", default=600, show_default=True, type=MOST, help="Cards of each kind of fault.")
-@click.option("--slow-seeds", type=MOST, help="Of these, for what is slow: deep scans and peers.  [default: a sixth]")
+@click.option(
+    "--slow-seeds", type=MOST, help="Of these, for what is slow: deep scans and peers.  [default: a twentieth]"
+)
 @click.option("--healthy", default=2000, show_default=True, type=MOST, help="Cards without a fault.")
 @click.option("--sample", type=MOST, help="A quick look: so many cards of each kind, healthy ones too.")
 @click.option("--profile", "profiles", multiple=True, help="Of the scan, instead of all; repeatable.")

@@ -48,7 +48,7 @@ class Wanted(Struct, frozen=True, kw_only=True):
     peers: bool = True
     seeds: int = 600
     """Cards of each kind."""
-    slow: int = 100
+    slow: int = 30
     """Of these, the first so many also by what is slow: the deep profile, and the peers."""
     healthy: int = 2000
     seed: int = 0
@@ -124,8 +124,7 @@ class _Seen(Struct, frozen=True):
 class _Examined(Struct, frozen=True):
     planted: str
     seed: int
-    seen: dict[str, _Seen]
-    """By the name of the method."""
+    seen: dict[Method, _Seen]
 
 
 def run(wanted: Wanted, match: Matcher, progress: Callable[[int, int], None]) -> Told:
@@ -187,7 +186,7 @@ def scenario(planted: str, seed: int) -> str:
 
 def _examined(job: _Job) -> _Examined:
     text = scenario(job.planted, job.seed)
-    return _Examined(job.planted, job.seed, {one.name: _look(one, text, job) for one in job.methods})
+    return _Examined(job.planted, job.seed, {one: _look(one, text, job) for one in job.methods})
 
 
 def _look(method: Method, text: str, job: _Job) -> _Seen:
@@ -223,7 +222,7 @@ def _rows(wanted: Wanted, done: Sequence[_Examined]) -> Iterator[Row]:
             yield _row(
                 planted,
                 method,
-                [(one.seed, one.seen[method.name]) for one in cards if method.name in one.seen],
+                [(one.seed, one.seen[method]) for one in cards if method in one.seen],
                 wanted.slow,
             )
 
