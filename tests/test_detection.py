@@ -18,7 +18,7 @@ from gpucert.cli.matching import match
 from gpucert.device.simulated import scenario
 from gpucert.outcome import ExitCode
 from gpucert.stress.memory_scan import PROFILES
-from gpucert.trials import detection, detection_table, in_process, memory_faults, peers, pool
+from gpucert.trials import ablation, detection, detection_table, in_process, memory_faults, peers, pool
 from gpucert.trials.detection import HEALTHY, Method, Row, Told, Wanted
 from gpucert.trials.rate import bounded
 from tests.test_scenarios import EXPECTED
@@ -222,6 +222,36 @@ def test_march_c_finds_coupling_in_both_orders_and_memory_patterns_in_one() -> N
     assert ends == {True: [True, False], False: [True, True]}
 
 
+# Phases
+
+
+def test_what_a_phase_is_worth_shows_where_it_is_left_out() -> None:
+    """Words that hold for seconds are lost in either of the phases that rest, and a healthy card is found by none."""
+    lines = '[[fault]]\nkind = "refresh_lost"\noffset = 4096\nbytes = 4096\nseconds = 5\n'
+    resting = scenario.parse(f'model = "{RTX_3090}"\nvram_mib = 1\n{lines}', "test")
+    healthy = scenario.parse(memory_faults.healthy(0), "test")
+    waits = [phase for phase in ablation.phases() if phase in ("fading", "idle dip")]
+    assert len(waits) == 2
+    assert ablation.finds(resting, "")
+    assert all(ablation.finds(resting, phase) for phase in waits)
+    assert not ablation.finds(healthy, "")
+
+
+def test_scans_without_a_phase_stand_in_a_table_of_what_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool, "each", map)
+    monkeypatch.setattr(ablation, "finds", lambda _card, without: without != "march")
+    told = run(kinds=("stuck_bit",), profiles=(), seeds=2, slow=2, healthy=1, peers=False, ablate=True)
+    assert len(told.rows) == 1 + len(ablation.phases())
+    text = "\n".join(detection_table.lines(told))
+    (lost,) = [line for line in text.splitlines() if line.startswith("| stuck_bit")]
+    assert [cell.strip() for cell in lost.split("|")[2:5]] == [
+        "march",
+        "0.0 (0.0–84.2) of 2",
+        "100.0 (15.8–100.0) of 2",
+    ]
+    assert f"Nothing is lost without {ablation.phases()[0]}, " in text
+
+
 # The command
 
 
@@ -284,6 +314,7 @@ def test_the_table_of_the_page_was_made_by_the_command_that_it_names() -> None:
         kinds=asked["kinds"] or tuple(memory_faults.KINDS),
         profiles=asked["profiles"] or tuple(PROFILES),
         peers=asked["peers"],
+        ablate=asked["ablate"],
         seeds=asked["seeds"],
         slow=asked["slow_seeds"],
         healthy=asked["healthy"],

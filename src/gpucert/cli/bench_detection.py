@@ -13,18 +13,21 @@ if TYPE_CHECKING:
     from gpucert.trials.detection import Told
 
 MOST = click.IntRange(1, 100_000)
-SLOW_SHARE = 6
+SLOW_SHARE = 20
 """One in so many cards also by what is slow, where nothing else is asked for."""
 
 
 @click.command("detection", short_help="What the memory scan finds of planted faults.")
 @click.option("--seeds", default=600, show_default=True, type=MOST, help="Cards of each kind of fault.")
-@click.option("--slow-seeds", type=MOST, help="Of these, for what is slow: deep scans and peers.  [default: a sixth]")
+@click.option(
+    "--slow-seeds", type=MOST, help="Of these, for what is slow: deep scans and peers.  [default: a twentieth]"
+)
 @click.option("--healthy", default=2000, show_default=True, type=MOST, help="Cards without a fault.")
 @click.option("--sample", type=MOST, help="A quick look: so many cards of each kind, healthy ones too.")
 @click.option("--profile", "profiles", multiple=True, help="Of the scan, instead of all; repeatable.")
 @click.option("--kind", "kinds", multiple=True, help="Of planted fault, instead of all; repeatable.")
 @click.option("--peers/--no-peers", default=True, show_default=True, help="The algorithms of other tools as well.")
+@click.option("--ablate", is_flag=True, help="The standard scan without each of its phases as well.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**31), help="Other cards.")
 @click.option(
     "--out",
@@ -50,6 +53,7 @@ def detection(
     show: tuple[str, int] | None,
     *,
     peers: bool,
+    ablate: bool,
     as_json: bool,
 ) -> None:
     """What the memory scan finds of faults planted in virtual cards, and tells right, beside other algorithms.
@@ -62,7 +66,7 @@ def detection(
     \b
     Examples:
       gpucert bench detection --sample 5
-      gpucert bench detection --kind coupling --profile standard --no-peers
+      gpucert bench detection --kind coupling --profile standard --no-peers --ablate
       gpucert bench detection --show coupling 17 > coupling.toml
     """
     from concurrent.futures.process import BrokenProcessPool
@@ -81,6 +85,7 @@ def detection(
             kinds=tuple(dict.fromkeys(kinds or KINDS)),
             profiles=tuple(dict.fromkeys(profiles or PROFILES)),
             peers=peers,
+            ablate=ablate,
             seeds=some,
             slow=min(some, slow_seeds or sample or -(-some // SLOW_SHARE)),
             healthy=sample or healthy,

@@ -17,7 +17,7 @@ from gpucert.outcome import ExitCode, VerdictOutcome
 from gpucert.run import plan
 from gpucert.run.plan import PlannedRun, Step
 from gpucert.stress.memory_scan import PROFILES
-from gpucert.trials import in_process, memory_faults, peers, pool
+from gpucert.trials import ablation, in_process, memory_faults, peers, pool
 from gpucert.trials.cards import MOST_CARDS, Matcher
 from gpucert.trials.rate import Bounded, bounded
 from gpucert.verdict import policy as policies
@@ -33,7 +33,7 @@ SHOWN = 10
 SCAN_S = 600.0
 """Of the step, as in the standard plan; a virtual card repeats nothing to fill it."""
 
-Sort = Literal["profile", "peer"]
+Sort = Literal["profile", "peer", "ablation"]
 
 
 class UnknownProfileError(ValueError):
@@ -46,10 +46,12 @@ class Wanted(Struct, frozen=True, kw_only=True):
     kinds: tuple[str, ...] = tuple(memory_faults.KINDS)
     profiles: tuple[str, ...] = tuple(PROFILES)
     peers: bool = True
+    ablate: bool = False
+    """Leave each phase out in turn, too."""
     seeds: int = 600
     """Cards of each kind."""
-    slow: int = 100
-    """Of these, the first so many also by what is slow: the deep profile, and the peers."""
+    slow: int = 30
+    """Of these, the first so many also by what is slow: the deep profile, the peers, and scans without a phase."""
     healthy: int = 2000
     seed: int = 0
 
@@ -62,15 +64,16 @@ class Wanted(Struct, frozen=True, kw_only=True):
 
 
 class Method(Struct, frozen=True):
-    """A way to look for faults: a profile of our scan, or a peer."""
+    """A way to look for faults."""
 
     sort: Sort
     name: str
+    """Of a profile of our scan, of a peer, or of the phase that is left out; empty where none is, to compare with."""
 
     @property
     def slow(self) -> bool:
         """Whether it is given fewer cards."""
-        return self.sort == "peer" or self.name in SLOW
+        return self.sort != "profile" or self.name in SLOW
 
 
 class Row(Struct, frozen=True, kw_only=True):
@@ -124,8 +127,7 @@ class _Seen(Struct, frozen=True):
 class _Examined(Struct, frozen=True):
     planted: str
     seed: int
-    seen: dict[str, _Seen]
-    """By the name of the method."""
+    seen: dict[Method, _Seen]
 
 
 def run(wanted: Wanted, match: Matcher, progress: Callable[[int, int], None]) -> Told:
@@ -153,6 +155,7 @@ def command(wanted: Wanted) -> str:
     words += [f"--profile {name}" for name in wanted.profiles if wanted.profiles != tuple(PROFILES)]
     words += [f"--kind {name}" for name in wanted.kinds if wanted.kinds != tuple(memory_faults.KINDS)]
     words += [] if wanted.peers else ["--no-peers"]
+    words += ["--ablate"] if wanted.ablate else []
     return " ".join(words)
 
 
@@ -161,7 +164,8 @@ def methods(wanted: Wanted, planted: str) -> tuple[Method, ...]:
     only = "" if planted == HEALTHY else memory_faults.kind_of(planted).only
     ours = [Method("profile", name) for name in wanted.profiles if only in ("", name)]
     theirs = [Method("peer", name) for name in peers.PEERS if wanted.peers and not only]
-    return (*ours, *theirs)
+    fewer = [Method("ablation", name) for name in ("", *ablation.phases()) if wanted.ablate and not only]
+    return (*ours, *theirs, *(() if planted == HEALTHY else fewer))
 
 
 def _jobs(wanted: Wanted, match: Matcher) -> Iterator[_Job]:
@@ -187,13 +191,15 @@ def scenario(planted: str, seed: int) -> str:
 
 def _examined(job: _Job) -> _Examined:
     text = scenario(job.planted, job.seed)
-    return _Examined(job.planted, job.seed, {one.name: _look(one, text, job) for one in job.methods})
+    return _Examined(job.planted, job.seed, {one: _look(one, text, job) for one in job.methods})
 
 
 def _look(method: Method, text: str, job: _Job) -> _Seen:
     card = parse(text, job.planted)
     if method.sort == "peer":
         return _Seen(peers.finds(method.name, card))
+    if method.sort == "ablation":
+        return _Seen(ablation.finds(card, method.name))
     record = in_process.run(text, job.planted, planned(method.name))
     verdict = judge(record, record_sha256="", match=job.match(record.card), baseline=None, policy=policies.shipped())
     codes = {one.code for one in verdict.diagnoses}
@@ -223,7 +229,7 @@ def _rows(wanted: Wanted, done: Sequence[_Examined]) -> Iterator[Row]:
             yield _row(
                 planted,
                 method,
-                [(one.seed, one.seen[method.name]) for one in cards if method.name in one.seen],
+                [(one.seed, one.seen[method]) for one in cards if method in one.seen],
                 wanted.slow,
             )
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from gpucert.trials import ablation
 from gpucert.trials.detection import HEALTHY, Row, Told
 from gpucert.trials.rate import Bounded
 
@@ -43,7 +44,11 @@ def lines(told: Told) -> Iterator[str]:
         yield ""
         yield "Found beside the algorithms of other tools (our re-implementations, simulated), on the same cards:"
         yield ""
-        yield from _side_by_side(told.rows)
+        yield from _side_by_side([row for row in told.rows if row.method.sort != "ablation"])
+    fewer = [row for row in told.rows if row.method.sort == "ablation"]
+    if fewer:
+        yield ""
+        yield from _without_a_phase(fewer)
     failures = list(_failures(ours))
     if failures:
         yield ""
@@ -72,6 +77,22 @@ def _side_by_side(rows: Sequence[Row]) -> Iterator[str]:
             for planted, by in found.items()
         ),
     )
+
+
+def _without_a_phase(rows: Sequence[Row]) -> Iterator[str]:
+    """Where something is lost, and which phases cost nothing."""
+    whole = {row.planted: row.found for row in rows if not row.method.name}
+    lost = [row for row in rows if row.found.hits < whole[row.planted].hits]
+    idle = [name for name in ablation.phases() if name not in {row.method.name for row in lost}]
+    yield f"A wrong word, or an error that ECC met, in a scan of profile {ablation.PROFILE} without one of its phases:"
+    yield ""
+    yield from _table(
+        ["planted", "without", "found", "found with all phases"],
+        ([row.planted, row.method.name, _rate(row.found), _rate(whole[row.planted])] for row in lost),
+    )
+    if idle:
+        yield ""
+        yield f"Nothing is lost without {', '.join(idle)}."
 
 
 def _named(planted: str) -> str:

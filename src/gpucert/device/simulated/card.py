@@ -55,6 +55,7 @@ class VirtualCard:
         self._brake_from_s = min((fault.at_s for fault in scenario.of(PowerBrake)), default=math.inf)
         self._retries = scenario.of(EdrReplay)
         self._tick_decay = thermal.decay(TICK_S)
+        self._block = -1, 1.0
         self._state = decode(state) if state is not None else self._fresh()
 
     def _fresh(self) -> State:
@@ -185,7 +186,7 @@ class VirtualCard:
     def _seconds_of(self, load: Load) -> float:
         """How long the whole work of a load takes at the clocks of now; 0 without work."""
         card = self._silicon
-        jitter = 1 + _RATE_NOISE * lottery.noise(~self._scenario.seed, self._state.ticks // _RATE_BLOCK_TICKS)
+        jitter = self._jitter(self._state.ticks // _RATE_BLOCK_TICKS)
         match load.kind:
             case "arithmetic" if load.flop > 0:
                 return load.flop / (card.flop_per_clock[load.rate] * self._state.sm_clock_mhz * 1e6 * jitter)
@@ -196,12 +197,20 @@ class VirtualCard:
             case _:
                 return 0.0
 
+    def _jitter(self, block: int) -> float:
+        """The factor of a block of time; kept, because many short loads lie in one."""
+        if block != self._block[0]:
+            self._block = block, 1 + _RATE_NOISE * lottery.noise(~self._scenario.seed, block)
+        return self._block[1]
+
     @property
     def _memory_c(self) -> float:
         return self._silicon.inlet_c + self._state.rise_c + self._state.memory_rise_c
 
     def _retrying(self) -> float:
         """Share of the time that the memory bus spends on repeating transfers."""
+        if not self._retries:
+            return 0.0
         active = (one for one in self._retries if one.above_c is None or self._memory_c >= one.above_c)
         return min(_RETRIES_AT_MOST, _RETRY_S * sum(one.per_second for one in active))
 
