@@ -341,3 +341,11 @@ def test_a_seed_of_the_page_can_be_run_again() -> None:
     text = bench("--show", "transition", "5").stdout
     record = in_process.run(text, "test", detection.planned("quick"))
     assert record.steps[0].number("wrong_words")
+
+
+def test_the_phases_of_the_page_are_those_of_the_profiles() -> None:
+    rows = [line.split("|")[1:-1] for line in PAGE.read_text(encoding="utf-8").splitlines() if line.startswith("| `")]
+    told = {row[0].strip().strip("`"): [cell.strip() for cell in row[2:5]] for row in rows if len(row) == 6}
+    touches = {name: {one.name: f"{one.touches:.0f}" for one in profile.phases} for name, profile in PROFILES.items()}
+    names = {name for by in touches.values() for name in by}
+    assert told == {name: [touches[profile].get(name, "–") for profile in PROFILES] for name in names}

@@ -172,7 +172,8 @@ def _jobs(wanted: Wanted, match: Matcher) -> Iterator[_Job]:
     for planted in (*wanted.kinds, HEALTHY):
         used = methods(wanted, planted)
         for number in range(wanted.healthy if planted == HEALTHY else wanted.seeds):
-            here = tuple(one for one in used if number < wanted.slow or not one.slow)
+            # what only one profile looks for is worth all cards
+            here = tuple(one for one in used if len(used) == 1 or number < wanted.slow or not one.slow)
             if here:
                 yield _Job(planted, wanted.seed * MOST_CARDS + number, here, match)
 

@@ -12,11 +12,13 @@ from msgspec import Struct, structs
 from gpucert.catalogue import shelf
 from gpucert.device.simulated.faults import (
     Alias,
+    CopyEngine,
     Coupling,
     Dq,
     FakeMemory,
     Fault,
     Intermittent,
+    Neighbourhood,
     RefreshLost,
     Retention,
     StuckBit,
@@ -33,6 +35,8 @@ FREQUENT, RARE = 0.02, 0.001
 """Of each load: a cell that a scan of minutes meets, and one that only many re-reads meet."""
 AT_AN_EDGE = 0.1
 """How often a fault lies in the first or the last word, where a loop that is one short would miss it."""
+REACHES = (1, 2, 4, 31)
+"""Bits on each side of a crowded cell: some patterns have few such neighbourhoods, and a lone bit has the widest."""
 HEATED = (0.3, 0.7)
 """How warm a memory must be to leak, as a share of its way from idling to long arithmetic at full power."""
 
@@ -118,6 +122,19 @@ def _coupling(on: Ground) -> Fields:
             return {**places, "bit": on.luck.randrange(64)}
 
 
+def _coupling_twice(on: Ground) -> Fields:
+    return {**_coupling(on), "changes": 2}
+
+
+def _neighbourhood(on: Ground) -> Fields:
+    return {**on.cell(), "reach": on.luck.choice(REACHES)}
+
+
+def _copy_engine(on: Ground) -> Fields:
+    """So that it errs in some words of any half of the memory, and in few of them."""
+    return {"bit": on.luck.randrange(64), "every": on.luck.randrange(2000, on.words // 4)}
+
+
 def _intermittent(on: Ground) -> Fields:
     return {**on.cell(), "probability": FREQUENT}
 
@@ -187,6 +204,22 @@ KINDS: Mapping[str, Kind] = {
     **_PLAIN,
     "intermittent_rare": Kind(
         fault="intermittent", says=f"{_CELL}, wrong in {RARE:.1%} of loads", draw=_intermittent_rare, only="deep"
+    ),
+    "coupling_twice": Kind(
+        fault="coupling",
+        says="as coupling, but two changes in a row are needed, while nobody stores the victim",
+        draw=_coupling_twice,
+    ),
+    "neighbourhood": Kind(
+        fault="neighbourhood",
+        says=f"{_CELL}, wrong while {', '.join(map(str, REACHES))} bits on either side are all opposite, a fourth each",
+        draw=_neighbourhood,
+    ),
+    "copy_engine": Kind(
+        fault="copy_engine",
+        says="any bit of each so many-th word that is copied within the card: the 2000th to a fourth of all",
+        draw=_copy_engine,
+        ecc=None,
     ),
     "refresh_lost": Kind(
         fault="refresh_lost",
@@ -259,11 +292,13 @@ _WITHOUT_ECC: Mapping[type[Fault], str] = {
     Intermittent: "memory.intermittent",
     Retention: "memory.retention",
     RefreshLost: "memory.retention",
+    Neighbourhood: "memory.hard",
+    CopyEngine: "memory.path",
     Alias: "memory.alias",
     FakeMemory: "identity.memory",
 }
-_SEEN_WITH_ECC = (Alias, FakeMemory)
-"""The right data of the wrong address, of which ECC knows nothing."""
+_SEEN_WITH_ECC = (Alias, FakeMemory, CopyEngine)
+"""The right data of the wrong address, or data that were wrong before they were stored: ECC knows nothing of either."""
 _CORRECTED, _UNCORRECTED = "memory.ecc_corrected", "memory.ecc_uncorrected"
 
 
