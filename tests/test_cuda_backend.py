@@ -431,6 +431,25 @@ def test_the_scan_names_a_stuck_cell_below_the_loads(little: FakeCuda, gpu: Cuda
     assert {(one.expected ^ one.actual, one.kind) for one in done.located} == {(1 << 40, "hard")}
 
 
+def test_an_allocation_that_fails_half_way_is_memory_that_was_not_covered(
+    little: FakeCuda, gpu: CudaBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The driver says that memory is free and does not give it: fragments, or a page that was retired meanwhile."""
+    from cupy.cuda import runtime
+
+    given = runtime.malloc
+
+    def refuse(size: int) -> int:
+        if little.left <= 2 * MIB:
+            raise CUDARuntimeError(2)
+        return int(given(size))
+
+    monkeypatch.setattr(runtime, "malloc", refuse)
+    done = scanned(gpu, replace(SHORT, cold=()))
+    assert 0 < done.coverage_percent < 25
+    assert done.books.words_compared == done.books.words_expected > 0
+
+
 def test_the_scan_is_no_pass_with_a_compare_that_does_nothing(little: FakeCuda, gpu: CudaBackend) -> None:
     little.silent.add("memory_verify")
     done = scanned(gpu, SHORT)

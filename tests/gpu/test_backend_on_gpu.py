@@ -12,6 +12,7 @@ import pytest
 from gpucert.stress import patterns
 from gpucert.stress.backend import ArithmeticUnit, DType, Pattern, PatternKind, Region, UnitNotOfferedError
 from gpucert.stress.cuda import CudaBackend, NoCudaError, scrub_environment
+from gpucert.stress.memory_scan import PROFILES, scan
 
 pytestmark = pytest.mark.gpu
 
@@ -108,6 +109,19 @@ def test_most_of_the_memory_can_be_taken(gpu: CudaBackend) -> None:
         assert all(gpu.verify(region, PATTERNS[0]).bad_words == 0 for region in taken)
     finally:
         gpu.release(taken)
+
+
+@pytest.mark.parametrize("name", ["quick", "standard"])
+def test_the_whole_scan_proves_what_it_compared_and_finds_its_own_faults(gpu: CudaBackend, name: str) -> None:
+    """With all memory but for the rests, which prove nothing about a good card."""
+    profile = PROFILES[name].without_waits()
+    told: list[str] = []
+    done = scan(gpu, profile, 5, lambda: 0.0, lambda _, text: told.append(text), lambda _: None)
+    assert (done.wrong_words, done.located, done.rounds) == (0, [], 1)
+    assert done.books.words_compared == done.books.words_expected > 0
+    assert done.self_test.planted == done.self_test.found > 60
+    assert done.coverage_percent > 95
+    assert all(any(phase.name in text for text in told) for phase in profile.phases)
 
 
 @pytest.mark.parametrize("kind", ["read", "write", "copy"])
