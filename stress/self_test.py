@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 from gpucert.stress import patterns
 from gpucert.stress.backend import Backend, Pattern, PatternKind, Region, WrongWord
+from gpucert.stress.evidence import Evidence, classify, data_line, owner
 from gpucert.stress.sweeper import Suspect
-from gpucert.stress.wrong_words import Evidence, classify, data_line, owner, restore
+from gpucert.stress.wrong_words import rewritten
 
 SPAN_WORDS = 256
 """Length of each of the two stretches that faults are planted in."""
@@ -75,7 +76,7 @@ def _damaged(backend: Backend, suspects: list[Suspect]) -> int:
     told = 0
     for one in suspects:
         wrong = backend.peek(one.region, one.wrong.word) != one.wrong.expected
-        told += classify(Evidence(reread=(int(wrong), 1), rewritten=restore(backend, one))) == "soft"
+        told += classify(Evidence(reread=(int(wrong), 1), rewritten=rewritten(backend, one))) == "soft"
     return told
 
 

@@ -14,7 +14,7 @@ from gpucert.stress import patterns
 from gpucert.stress.backend import WORD_BYTES, Backend, Pattern, PatternKind, Region, Sweep, WrongWord
 
 STOP_SHARE = 0.001
-"""A sweep with more than this share of wrong words ends the scan: the answer is clear."""
+"""A sweep with more wrong words than this share of all tested words ends the scan: the answer is clear."""
 KEPT = 1024
 """How many wrong words are located, the first ones."""
 EXAMINED = 64
@@ -23,6 +23,8 @@ REREADS = 3
 PIECE_S = 0.4
 """How long the card works before anybody may interrupt."""
 Half = tuple[Region, ...]
+Tries = tuple[int, int]
+"""Times wrong, times tried."""
 
 
 class ClearAnswerError(Exception):
@@ -31,7 +33,7 @@ class ClearAnswerError(Exception):
 
 @dataclass(eq=False)
 class Suspect:
-    """One wrong word as a sweep met it, and what was seen of it since. Pairs are (times wrong, times tried)."""
+    """One wrong word as a sweep met it, and what was seen of it since."""
 
     phase: str
     pattern: Pattern
@@ -39,8 +41,8 @@ class Suspect:
     wrong: WrongWord
     at_s: float
     rested_s: float
-    """How long nobody had touched it, at least."""
-    reread: tuple[int, int] | None = None
+    """How long nobody had touched its region."""
+    reread: Tries | None = None
     """Read again at once; None where the same sweep had replaced it, or nobody looked."""
     again: int = 0
     """In how many other sweeps the word was wrong, too."""
@@ -129,7 +131,7 @@ class Sweeper:
         Raises ClearAnswerError.
         """
         self.backend.flush()
-        wrong, words = 0, 0
+        wrong = 0
         for region in _ordered(regions or self.regions, descending=descending):
             rested = self.backend.seconds() - self._touched_s.get(region, self.backend.seconds())
             sweep = self.backend.verify(region, pattern, then_write, descending=descending)
@@ -141,8 +143,8 @@ class Sweeper:
             if sweep.words == region.words and sweep.bad_words == len(sweep.first_wrong):
                 proven = self._proven(region, pattern, _as_if_right(sweep), 0 if sweep.bad_words else sweep.words)
                 self.books.words_compared += proven
-            wrong, words = wrong + sweep.bad_words, words + region.words
-        if wrong > STOP_SHARE * words:
+            wrong += sweep.bad_words
+        if wrong > STOP_SHARE * sum(region.words for region in self.whole):
             raise ClearAnswerError
 
     def both(self, pattern: Pattern) -> None:
@@ -192,10 +194,7 @@ class Sweeper:
                 suspect = Suspect(self.phase, pattern, region, wrong, self.backend.seconds(), rested_s)
                 self.suspects[wrong.word] = suspect
                 if not replaced and len(self.suspects) <= EXAMINED:
-                    suspect.reread = self._peeked(region, wrong.word, wrong.expected, REREADS)
-
-    def _peeked(self, region: Region, word: int, expected: int, times: int) -> tuple[int, int]:
-        return sum(self.backend.peek(region, word) != expected for _ in range(times)), times
+                    suspect.reread = read(self.backend, region, wrong.word, wrong.expected, REREADS)
 
     def _proven(self, region: Region, pattern: Pattern, total: int, words: int) -> int:
         """How many of these words the sum proves to have been loaded, with those of earlier sweeps that wait for it."""
@@ -214,6 +213,11 @@ class Sweeper:
             return waiting + words
         self._waiting[key] = (inverted, plain, waiting + words)
         return 0
+
+
+def read(backend: Backend, region: Region, word: int, expected: int, times: int) -> Tries:
+    """How often a word is wrong of so many times that it is read, each time past L2."""
+    return sum(backend.peek(region, word) != expected for _ in range(times)), times
 
 
 def inverse(pattern: Pattern) -> Pattern:

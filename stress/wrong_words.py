@@ -1,58 +1,20 @@
-"""What is behind a wrong word: experiments on it after the phase that met it, and the kind that their outcome says."""
+"""What is behind a wrong word: experiments with it after the phase that met it, and a report of each."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from gpucert.stress import patterns
-from gpucert.stress.backend import Backend, PatternKind, Region
-from gpucert.stress.sweeper import EXAMINED, ClearAnswerError, Suspect, Sweeper
+from gpucert.stress.backend import Backend, Region
+from gpucert.stress.evidence import Evidence, classify, data_line, one_sm, owner
+from gpucert.stress.sweeper import EXAMINED, ClearAnswerError, Suspect, Sweeper, Tries, read
 
 REREADS = 8
 """How often a rewritten word is read: a cell that is misread every other time is right once in them, nearly always."""
 REST_S = 0.5
 """The shortest rest: many times what refresh allows any row."""
 LONGEST_REST_S = 120.0
-SECTORS_OF_A_LINE = 6
-"""So many sectors must be wrong in one set of lanes before that is called a data line."""
-WORDS_OF_A_PATH = 4
-"""So many words must be wrong for one SM alone before the path to it is blamed."""
-STRIDES = (64, 32, 16)
-"""Distances of the lanes of one wire in a word: by the width of a channel, HBM, GDDR5, newer GDDR."""
 _ALL = (1 << 64) - 1
-
-Tries = tuple[int, int]
-"""Times wrong, times tried."""
-_UNTRIED: Tries = (0, 0)
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """What experiments with one word showed."""
-
-    owner: int | None = None
-    """The word that the wrong value belongs to."""
-    reread: Tries | None = None
-    """Before anything was written to it again; None where the sweep itself had replaced it."""
-    again: int = 0
-    """In how many other sweeps it was wrong."""
-    copied: bool = False
-    """The copy engine had put it there, from a word that was right."""
-    rewritten: tuple[Tries, ...] = ()
-    """Rewritten and read, one entry for each polarity."""
-    stared: Tries = _UNTRIED
-    """Read very often."""
-    rested: Tries = _UNTRIED
-    """Rewritten and left alone for a while."""
-    repeated: Tries = _UNTRIED
-    """The whole phase once more."""
-
-    @property
-    def tries(self) -> Tries:
-        """All experiments together: how far the fault can be reproduced."""
-        all_of_them = (self.reread or _UNTRIED, *self.rewritten, self.stared, self.rested, self.repeated)
-        return sum(wrong for wrong, _ in all_of_them), sum(times for _, times in all_of_them)
 
 
 @dataclass(frozen=True)
@@ -74,61 +36,7 @@ class Located:
     tries: int
 
 
-def classify(evidence: Evidence) -> str:
-    """The kind of fault that the evidence says."""
-    if evidence.owner is not None:
-        return "alias"
-    if any(wrong == tries for wrong, tries in evidence.rewritten):
-        return "hard"
-    if any(wrong for wrong, _ in (*evidence.rewritten, evidence.stared)):
-        return "intermittent"
-    if evidence.rested[0]:
-        return "retention"
-    wrong, tries = evidence.reread or _UNTRIED
-    if wrong < tries and (wrong or evidence.again or evidence.repeated[0]):
-        return "intermittent"  # because it was wrong in a read, and not in its cell
-    if evidence.copied and wrong:
-        return "path"
-    if evidence.repeated[0]:
-        return "coupling"
-    return "soft" if wrong else "transient"
-
-
-def owner(regions: Iterable[Region], suspect: Suspect) -> int | None:
-    """The word whose data stands here, if an own-address pattern tells of one that is tested."""
-    if suspect.pattern.kind is not PatternKind.OWN or suspect.pattern.shift:
-        return None
-    word = patterns.owner(suspect.pattern, suspect.wrong.actual)
-    tested = any(region.first_word <= word < region.first_word + region.words for region in regions)
-    return word if tested and word != suspect.wrong.word else None
-
-
-def data_line(suspects: Sequence[Suspect]) -> int | None:
-    """Which lane of a channel is bad, if enough sectors are wrong in nothing but the lanes that one wire carries.
-
-    A wire that is stuck reads one value, so all wrong bits must have been read alike.
-    """
-    sectors = {one.wrong.word // patterns.SECTOR_WORDS for one in suspects}
-    if len(sectors) < SECTORS_OF_A_LINE:
-        return None
-    flips, read = 0, set()
-    for one in suspects:
-        flipped = one.wrong.expected ^ one.wrong.actual
-        flips |= flipped
-        read |= {value for value in (0, 1) if flipped & (one.wrong.actual if value else ~one.wrong.actual)}
-    lanes = {bit for bit in range(64) if flips >> bit & 1}
-    for stride in STRIDES:
-        if len(read) == 1 and len({lane % stride for lane in lanes}) == 1:
-            return min(lanes) % stride
-    return None
-
-
-def one_sm(suspects: Sequence[Suspect]) -> bool:
-    """Whether many words were read by one and the same SM."""
-    return len(suspects) >= WORDS_OF_A_PATH and len({one.wrong.sm for one in suspects}) == 1
-
-
-def restore(backend: Backend, suspect: Suspect) -> tuple[Tries, ...]:
+def rewritten(backend: Backend, suspect: Suspect) -> tuple[Tries, ...]:
     """Rewrite a word with what it should hold and with the inverse, reading each time. It holds the former at the end.
 
     Twice in turn, because a cell that cannot rise, or fall, keeps what it held by chance the first time.
@@ -140,11 +48,6 @@ def restore(backend: Backend, suspect: Suspect) -> tuple[Tries, ...]:
         seen[value].append(read(backend, suspect.region, word, value, REREADS))
     last = {value: tries[1:] or tries for value, tries in seen.items()}
     return tuple((sum(wrong for wrong, _ in of), sum(tries for _, tries in of)) for of in last.values())
-
-
-def read(backend: Backend, region: Region, word: int, expected: int, times: int) -> Tries:
-    """How often a word is wrong of so many times that it is read, each time past L2."""
-    return sum(backend.peek(region, word) != expected for _ in range(times)), times
 
 
 class Inquiry:
@@ -247,7 +150,7 @@ class Inquiry:
             reread=suspect.reread,
             again=suspect.again,
             copied=suspect.pattern.shift != 0,
-            rewritten=restore(self._backend, suspect),
+            rewritten=rewritten(self._backend, suspect),
         )
         if classify(evidence) != "transient":
             return evidence

@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 from gpucert.device.simulated.scenario import parse
 from gpucert.stress import memory_scan, patterns
 from gpucert.stress.backend import Backend, Pattern, PatternKind, Region, Sweep, WrongWord
+from gpucert.stress.evidence import STRIDES, Evidence, classify, data_line
 from gpucert.stress.host import HostBackend
 from gpucert.stress.medium import Words
 from gpucert.stress.memory_scan import PROFILES, Profile, Scan, scan
 from gpucert.stress.phases import Phase, random
 from gpucert.stress.sweeper import Books, Suspect, Sweeper, inverse
-from gpucert.stress.wrong_words import Evidence, Located, classify, data_line
+from gpucert.stress.wrong_words import Located
 from tests.fakes import HEALTHY, InProcessCard, faulty
 
 QUICK, STANDARD = PROFILES["quick"], PROFILES["standard"]
@@ -341,13 +342,7 @@ def suspects(words: list[int], flips: Callable[[int], int], read: int = 1) -> li
 @pytest.mark.parametrize("read", [0, 1])
 def test_one_lane_in_many_sectors_is_a_data_line(lanes: list[int], stride: int, read: int) -> None:
     assert data_line(suspects(list(range(0, 400, 40)), lambda word: 1 << lanes[word // 40 % len(lanes)], read)) == 5
-    assert stride in patterns_strides()
-
-
-def patterns_strides() -> tuple[int, ...]:
-    from gpucert.stress.wrong_words import STRIDES
-
-    return STRIDES
+    assert stride in STRIDES
 
 
 def test_a_few_words_or_several_lanes_or_both_values_are_no_data_line() -> None:
