@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
-from gpucert.stress.backend import WORD_BYTES, Backend, Pattern, PatternKind, Region
+from gpucert.stress.backend import WORD_BYTES, Backend, OutOfMemoryError, Pattern, PatternKind, Region
 from gpucert.stress.phases import PROFILES, SEEDS, Phase, Profile
 from gpucert.stress.self_test import SelfTest, self_test
 from gpucert.stress.sweeper import Books, ClearAnswerError, Sweeper, inverse
@@ -93,6 +93,8 @@ def scan(
     """
     free = backend.properties().free_bytes
     regions = backend.reserve(HEADROOM_BYTES if free > 64 * HEADROOM_BYTES else 0)
+    if not regions:
+        raise OutOfMemoryError(f"{free >> 20} MiB are free, too few to test any: end what else uses the card")
     try:
         tell(0.0, "self-test: planting faults")
         tested = sum(region.words for region in regions) * WORD_BYTES

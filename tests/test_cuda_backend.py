@@ -450,6 +450,12 @@ def test_an_allocation_that_fails_half_way_is_memory_that_was_not_covered(
     assert done.books.words_compared == done.books.words_expected > 0
 
 
+def test_a_card_without_free_memory_is_told_in_words(little: FakeCuda, gpu: CudaBackend) -> None:
+    little.left = MIB
+    with pytest.raises(contract.OutOfMemoryError, match="1 MiB are free, too few to test any"):
+        scanned(gpu, SHORT)
+
+
 def test_the_scan_is_no_pass_with_a_compare_that_does_nothing(little: FakeCuda, gpu: CudaBackend) -> None:
     little.silent.add("memory_verify")
     done = scanned(gpu, SHORT)
