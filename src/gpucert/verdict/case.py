@@ -55,15 +55,12 @@ class Case:
     @cached_property
     def counters(self) -> Counters:
         """Of each counter the last answer; a flag that was ever raised stays raised."""
-        told = [one for step in self.record.steps for one in (step.before, step.after)]
+        told = [structs.astuple(one) for step in self.record.steps for one in (step.before, step.after)]
         answers: dict[str, object] = {}
-        for name in Counters.__struct_fields__:
-            values = [value for one in told if not isinstance(value := getattr(one, name), Absent)]
-            if values:
-                bad = [value for value in values if isinstance(value, bool) and value is not _GOOD.get(name, False)]
-                answers[name] = bad[0] if bad else values[-1]
-            elif told:
-                answers[name] = getattr(told[-1], name)
+        for name, column in zip(Counters.__struct_fields__, zip(*told, strict=True), strict=False):
+            values = [value for value in column if not isinstance(value, Absent)]
+            bad = [value for value in values if isinstance(value, bool) and value is not _GOOD.get(name, False)]
+            answers[name] = bad[0] if bad else values[-1] if values else column[-1]
         return structs.replace(Counters(), **answers)
 
     def growth(self, step: StepRecord, counter: str) -> int:

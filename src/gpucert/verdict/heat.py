@@ -87,7 +87,7 @@ def _nothing(step: StepRecord, why: str) -> Heat:
 
 def _columns(trace: Trace) -> _Columns | str:
     """Rows that have both temperature and power, on an even grid; a sentence where that cannot be had."""
-    times = np.array(trace.at_s, dtype=np.float64)
+    times = np.fromiter(trace.at_s, np.float64, len(trace.at_s))
     degrees, watts, fan = (_numbers(trace, name) for name in ("temperature_c", "power_w", "fan_percent"))
     read = np.isfinite(degrees) & np.isfinite(watts)
     if np.count_nonzero(read) < 100:
@@ -115,7 +115,7 @@ def _numbers(trace: Trace, channel: str) -> Array:
         return padded
     column = trace.column(channel)[: len(trace.at_s)]
     try:
-        padded[: len(column)] = column
+        padded[: len(column)] = np.fromiter(column, np.float64, len(column))
     except ValueError:  # because a word stands among the numbers
         padded[: len(column)] = [math.nan if isinstance(value, Absence) else value for value in column]
     return padded

@@ -5,7 +5,7 @@ projection (Golub and Pereyra 1973, with the Jacobian of Kaufman 1975): R, c and
 searched. Three things make it fast and leave its meaning alone. Between its bounds the response to one power is a
 polynomial in ln τ, so it is worked out at a few τ only, and from there on all is algebra of their normal equations.
 Long after the power last moved, a second of temperatures is one row, of their mean; the response behind it is exact to
-each reading of power. And the search ends where it could move by a hundredth of the uncertainty.
+each reading of power. And the search ends where it could move by three hundredths of the uncertainty.
 """
 
 import math
@@ -31,8 +31,8 @@ MOVED = 0.25
 AWAKE_BLOCKS = 12
 """Three time constants of the cold plate, after which a second holds a line of temperature and no more."""
 STEPS = 40
-SETTLED = 1e-4
-"""Expected gain, in variances of a row, below which the search ends: a hundredth of a standard deviation, squared."""
+SETTLED = 1e-3
+"""Expected gain, in variances of a row, below which the search ends: 0.03 standard deviations, squared."""
 LEAST_VARIANCE_C2 = 1 / 120
 """Of a temperature in whole degrees, 1/12, spread over ten rows that mostly read alike."""
 
@@ -61,7 +61,7 @@ def fit(temperature_c: Array, watts: Array, *, drift: bool) -> Response:
     now = _at(problem, _start(problem))
     damping = 1e-3
     for _ in range(STEPS):
-        step, gain = _step(problem, now, damping)
+        step, gain = _step(now, damping)
         if gain < SETTLED * problem.variance(now.squares):
             break
         then = _at(problem, np.clip(now.x + step, -1.0, 1.0))
@@ -182,13 +182,13 @@ def _without(gram: Array, last: int) -> Array:
 class _Point:
     """One choice of the time constants, with the resistances that follow from it.
 
-    `x` runs from −1 to 1 between the bounds of ln τ. `value` and `slope` (by x) make the three responses out of the
-    coefficients, [3·POWERS, 3].
+    `x` runs from −1 to 1 between the bounds of ln τ. `gram` and `by_temperature` are the normal equations of the three
+    responses and, for R = 1, their three derivatives by x.
     """
 
     x: Array
-    value: Array
-    slope: Array
+    gram: Array
+    by_temperature: Array
     r: Array
     squares: float
 
@@ -198,19 +198,16 @@ def _tau(x: Array) -> Array:
 
 
 def _at(problem: _Problem, x: Array) -> _Point:
-    powers = x[:, None] ** np.arange(POWERS)
-    slopes = np.concatenate([np.zeros((_GROUPS, 1)), powers[:, :-1] * np.arange(1, POWERS)], axis=1)
-    value, slope = _spread(powers), _spread(slopes)
-    a, b = value.T @ problem.gram @ value, value.T @ problem.by_temperature
+    exponents = np.arange(POWERS)
+    columns = np.zeros((_GROUPS, POWERS, 2, _GROUPS))
+    for group, one in enumerate(x):
+        columns[group, :, 0, group] = one**exponents
+        columns[group, 1:, 1, group] = columns[group, :-1, 0, group] * exponents[1:]
+    to_columns = columns.reshape(_GROUPS * POWERS, 2 * _GROUPS)
+    gram, by_temperature = to_columns.T @ problem.gram @ to_columns, to_columns.T @ problem.by_temperature
+    a, b = gram[:_GROUPS, :_GROUPS], by_temperature[:_GROUPS]
     r = _not_negative(a, b)
-    return _Point(x, value, slope, r, problem.squares - float(r @ (2 * b - a @ r)))
-
-
-def _spread(rows: Array) -> Array:
-    """One row for each group, as columns that touch the coefficients of their own group alone."""
-    spread = np.zeros((_GROUPS, POWERS, _GROUPS))
-    spread[range(_GROUPS), :, range(_GROUPS)] = rows
-    return spread.reshape(_GROUPS * POWERS, _GROUPS)
+    return _Point(x, gram, by_temperature, r, problem.squares - float(r @ (2 * b - a @ r)))
 
 
 def _not_negative(a: Array, b: Array) -> Array:
@@ -227,18 +224,17 @@ def _not_negative(a: Array, b: Array) -> Array:
     return best
 
 
-def _step(problem: _Problem, now: _Point, damping: float) -> tuple[Array, float]:
+def _step(now: _Point, damping: float) -> tuple[Array, float]:
     """Of Levenberg and Marquardt, and by how much it promises to lower the squares; nothing is pushed over a bound."""
-    columns = np.hstack([now.value, now.slope * now.r])
-    normal = columns.T @ problem.gram @ columns
-    downhill = columns.T @ (problem.by_temperature - problem.gram @ (now.value @ now.r))
-    stuck = np.abs(now.x) >= 1
-    stuck &= now.x * downhill[_GROUPS:] > 0
+    scale = np.concatenate([np.ones(_GROUPS), now.r])
+    normal = now.gram * scale * scale[:, None]
+    downhill = (now.by_temperature - now.gram[:, :_GROUPS] @ now.r) * scale
+    stuck = (np.abs(now.x) >= 1) & (now.x * downhill[_GROUPS:] > 0)
     alive = now.r > 0
-    free = np.flatnonzero(np.concatenate([alive, alive & ~stuck]))
+    free = np.concatenate([alive, alive & ~stuck])
     normal[range(_GROUPS, 2 * _GROUPS), range(_GROUPS, 2 * _GROUPS)] *= 1 + damping
     step = np.zeros(2 * _GROUPS)
-    step[free] = np.linalg.solve(normal[np.ix_(free, free)], downhill[free])
+    step[free] = np.linalg.solve(normal[free][:, free], downhill[free])
     return step[_GROUPS:], float(step @ downhill)
 
 
@@ -264,6 +260,6 @@ def _start(problem: _Problem) -> Array:
 
 def _covariance(problem: _Problem, now: _Point) -> Array:
     """Of (R, ln τ), from the Jacobian at the solution; what is not identified has little weight in any Z."""
-    jacobian = np.hstack([now.value, now.slope * (now.r / _HALF)])
-    normal = jacobian.T @ problem.gram @ jacobian
+    scale = np.concatenate([np.ones(_GROUPS), now.r / _HALF])
+    normal = now.gram * scale * scale[:, None]
     return np.asarray(np.linalg.pinv(normal, rcond=1e-12, hermitian=True) * problem.variance(now.squares))

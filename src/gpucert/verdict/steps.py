@@ -6,6 +6,7 @@ Nothing unread, unset, skipped, of another unit or not a number ever ends as a p
 import math
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 
 from msgspec import structs
 
@@ -122,16 +123,25 @@ def _undeclared(step: StepRecord, *, needed: bool) -> Iterator[Finding]:
     """What the probe must measure and did not promise, and what it measured twice or without a promise."""
     declared = {one.name for one in step.declared}
     measured = Counter(one.name for one in step.measurements)
-    asked = {name for name, rule in rules.shipped().items() if rule.needed} | set(defaults.shipped().measures)
-    for name in sorted(asked):
-        probe, _, measure = name.partition(".")
-        if probe == step.probe and measure not in declared and step.status is StepStatus.RAN:
+    for measure in _asked().get(step.probe, ()):
+        if measure not in declared and step.status is StepStatus.RAN:
             missing = Declared(measure, Unit.COUNT)
             yield _of(step, missing, Outcome.ERROR, "The probe did not promise this measure.", needed=needed)
     for name, times in measured.items():
         if times > 1 or name not in declared:
             odd = Declared(name, Unit.COUNT)
             yield _of(step, odd, Outcome.ERROR, "Measured twice, or without a promise.", needed=needed)
+
+
+@cache
+def _asked() -> dict[str, list[str]]:
+    """The measures that each probe must promise, because a rule needs them or a baseline has them."""
+    asked = {name for name, rule in rules.shipped().items() if rule.needed} | set(defaults.shipped().measures)
+    by_probe: dict[str, list[str]] = {}
+    for name in sorted(asked):
+        probe, _, measure = name.partition(".")
+        by_probe.setdefault(probe, []).append(measure)
+    return by_probe
 
 
 def _measure(case: Case, step: StepRecord, declared: Declared, *, needed: bool) -> Finding | None:
