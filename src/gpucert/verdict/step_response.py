@@ -5,7 +5,7 @@ projection (Golub and Pereyra 1973, with the Jacobian of Kaufman 1975): R, c and
 searched. Three things make it fast and leave its meaning alone. Between its bounds the response to one power is a
 polynomial in ln τ, so it is worked out at a few τ only, and from there on all is algebra of their normal equations.
 Long after the power last moved, a second of temperatures is one row, of their mean; the response behind it is exact to
-each reading of power. And the search ends where it could move by three hundredths of the uncertainty.
+each reading of power. And the search ends where it could move by a hundredth of the uncertainty.
 """
 
 import math
@@ -31,8 +31,8 @@ MOVED = 0.25
 AWAKE_BLOCKS = 12
 """Three time constants of the cold plate, after which a second holds a line of temperature and no more."""
 STEPS = 40
-SETTLED = 1e-3
-"""Expected gain, in variances of a row, below which the search ends: 0.03 standard deviations, squared."""
+SETTLED = 1e-4
+"""Expected gain, in variances of a row, below which the search ends: a hundredth of a standard deviation, squared."""
 LEAST_VARIANCE_C2 = 1 / 120
 """Of a temperature in whole degrees, 1/12, spread over ten rows that mostly read alike."""
 
