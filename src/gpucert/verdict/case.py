@@ -58,14 +58,15 @@ class Case:
         told = [structs.astuple(one) for step in self.record.steps for one in (step.before, step.after)]
         answers: dict[str, object] = {}
         for name, column in zip(Counters.__struct_fields__, zip(*told, strict=True), strict=False):
-            values = [value for value in column if not isinstance(value, Absent)]
-            bad = [value for value in values if isinstance(value, bool) and value is not _GOOD.get(name, False)]
-            answers[name] = bad[0] if bad else values[-1] if values else column[-1]
+            last = next((value for value in reversed(column) if not isinstance(value, Absent)), column[-1])
+            raised = not _GOOD.get(name, False)
+            answers[name] = raised if isinstance(last, bool) and any(one is raised for one in column) else last
         return structs.replace(Counters(), **answers)
 
     def growth(self, step: StepRecord, counter: str) -> int:
         """By how much a counter rose during a step; 0 where either end is absent or it was reset meanwhile."""
-        return sum(max(0, change) for change in _changes((step.before, step.after), counter))
+        before, after = getattr(step.before, counter), getattr(step.after, counter)
+        return 0 if isinstance(before, Absent) or isinstance(after, Absent) else max(0, int(after) - int(before))
 
     def changes(self, counter: str) -> tuple[int, ...]:
         """Every change of a counter from one reading to the next, within steps and between them."""

@@ -40,6 +40,10 @@ _GROUPS = len(TAU_BOUNDS_S)
 _LOW, _HIGH = np.log(np.array(TAU_BOUNDS_S)).T
 _MIDDLE, _HALF = (_LOW + _HIGH) / 2, (_HIGH - _LOW) / 2
 """Of ln τ, for each group."""
+_MEAN = np.full(BLOCK, 1 / BLOCK)
+_EACH, _EXPONENTS = np.arange(_GROUPS), np.arange(POWERS)
+_DAMPED = np.diag(np.repeat([0.0, 1.0], _GROUPS))
+"""Of a step in (R, x), what the search holds back: x alone."""
 
 
 @dataclass(frozen=True)
@@ -97,11 +101,14 @@ class _Nodes:
     """Where the responses are worked out, and what makes coefficients of them.
 
     `to_power` is [row of the power, row of the response, node], the response of one block to its own power;
-    `to_state` [row of the response, node] what is left in it of the state before.
+    `to_state` [row of the response, node] what is left in it of the state before. `to_mean_power` and `to_mean_state`
+    are the same for the mean of a block's rows.
     """
 
     to_power: Array
     to_state: Array
+    to_mean_power: Array
+    to_mean_state: Array
     coefficients: Array
 
 
@@ -115,7 +122,8 @@ def _nodes() -> _Nodes:
     to_power = np.where(later[..., None] >= 0, (1 - a) * a ** np.maximum(later, 0)[..., None], 0.0)
     to_coefficients = np.linalg.inv(np.vander(places, increasing=True)).T
     spread = np.asarray(np.kron(np.eye(_GROUPS), to_coefficients), dtype=np.float64)
-    return _Nodes(to_power, a ** (rows[:, None] + 1), spread)
+    to_state = np.asarray(a ** (rows[:, None] + 1), dtype=np.float64)
+    return _Nodes(to_power, to_state, to_power.mean(axis=1), to_state.mean(axis=0), spread)
 
 
 def _problem(temperature_c: Array, watts: Array, *, drift: bool) -> _Problem:
@@ -123,15 +131,16 @@ def _problem(temperature_c: Array, watts: Array, *, drift: bool) -> _Problem:
     degrees, power = (row[: blocks * BLOCK].reshape(blocks, BLOCK) for row in (temperature_c, watts))
     minutes = np.arange(blocks * BLOCK).reshape(blocks, BLOCK) * (SPACING_S / 60)
     awake, states = _awake(power), _states(power)
-    means, weight = degrees[~awake].mean(axis=1), math.sqrt(BLOCK)
     nodes = _nodes()
     single = _responses(states[awake], power[awake], nodes.to_state, nodes.to_power)
-    joined = _responses(states[~awake], power[~awake], nodes.to_state.mean(axis=0), nodes.to_power.mean(axis=1))
-    other = [degrees, np.ones_like(degrees), *([minutes] if drift else [])]
-    columns = [np.concatenate([one[awake].ravel(), weight * one[~awake].mean(axis=1)]) for one in other]
-    design = np.column_stack([np.concatenate([single, weight * joined]), *columns])
+    joined = _responses(states[~awake], power[~awake], nodes.to_mean_state, nodes.to_mean_power)
+    other = np.stack([degrees, np.ones_like(degrees), *([minutes] if drift else [])])
+    asleep = other[:, ~awake]
+    means = asleep @ _MEAN
+    columns = np.hstack([other[:, awake].reshape(len(other), -1), math.sqrt(BLOCK) * means])
+    design = np.hstack([np.vstack([single, math.sqrt(BLOCK) * joined]), columns.T])
     gram = _without(design.T @ design, len(other) - 1)
-    scatter = float(np.sum((degrees[~awake] - means[:, None]) ** 2))
+    scatter = float(np.sum((asleep[0] - means[0][:, None]) ** 2))
     return _Problem(
         gram=nodes.coefficients.T @ gram[:-1, :-1] @ nodes.coefficients,
         by_temperature=nodes.coefficients.T @ gram[:-1, -1],
@@ -165,8 +174,9 @@ def _states(power: Array) -> Array:
 
 def _responses(states: Array, power: Array, to_state: Array, to_power: Array) -> Array:
     """The response at each node in some blocks, [row or block, node]: of each row, or of their mean, as is asked."""
-    before = states.reshape(len(states), *[1] * (to_state.ndim - 1), -1) * to_state
-    return np.asarray(before + np.tensordot(power, to_power, axes=1)).reshape(-1, to_state.shape[-1])
+    responses = states[:, None] * to_state
+    responses += (power @ to_power.reshape(BLOCK, -1)).reshape(responses.shape)
+    return responses.reshape(-1, to_state.shape[-1])
 
 
 def _without(gram: Array, last: int) -> Array:
@@ -198,11 +208,10 @@ def _tau(x: Array) -> Array:
 
 
 def _at(problem: _Problem, x: Array) -> _Point:
-    exponents = np.arange(POWERS)
+    powers = x[:, None] ** _EXPONENTS
     columns = np.zeros((_GROUPS, POWERS, 2, _GROUPS))
-    for group, one in enumerate(x):
-        columns[group, :, 0, group] = one**exponents
-        columns[group, 1:, 1, group] = columns[group, :-1, 0, group] * exponents[1:]
+    columns[_EACH, :, 0, _EACH] = powers
+    columns[_EACH, 1:, 1, _EACH] = powers[:, :-1] * _EXPONENTS[1:]
     to_columns = columns.reshape(_GROUPS * POWERS, 2 * _GROUPS)
     gram, by_temperature = to_columns.T @ problem.gram @ to_columns, to_columns.T @ problem.by_temperature
     a, b = gram[:_GROUPS, :_GROUPS], by_temperature[:_GROUPS]
@@ -232,7 +241,7 @@ def _step(now: _Point, damping: float) -> tuple[Array, float]:
     stuck = (np.abs(now.x) >= 1) & (now.x * downhill[_GROUPS:] > 0)
     alive = now.r > 0
     free = np.concatenate([alive, alive & ~stuck])
-    normal[range(_GROUPS, 2 * _GROUPS), range(_GROUPS, 2 * _GROUPS)] *= 1 + damping
+    normal += damping * _DAMPED * normal
     step = np.zeros(2 * _GROUPS)
     step[free] = np.linalg.solve(normal[free][:, free], downhill[free])
     return step[_GROUPS:], float(step @ downhill)
@@ -262,4 +271,6 @@ def _covariance(problem: _Problem, now: _Point) -> Array:
     """Of (R, ln τ), from the Jacobian at the solution; what is not identified has little weight in any Z."""
     scale = np.concatenate([np.ones(_GROUPS), now.r / _HALF])
     normal = now.gram * scale * scale[:, None]
-    return np.asarray(np.linalg.pinv(normal, rcond=1e-12, hermitian=True) * problem.variance(now.squares))
+    squares, axes = np.linalg.eigh(normal)
+    told = squares > 1e-12 * squares[-1]
+    return np.asarray((axes[:, told] / squares[told]) @ axes[:, told].T * problem.variance(now.squares))
