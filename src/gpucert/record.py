@@ -122,6 +122,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Share of the last moments in which the card was computing; high right after start while ECC scrubs memory."""
 
 
+# gc=False here and below, because thousands of them would make the collector look through every column again and again
 class Counters(Struct, frozen=True, gc=False, forbid_unknown_fields=True, kw_only=True):
     """What the card counts over its life or since the driver was loaded; only differences are judged for the latter."""
 

@@ -113,8 +113,9 @@ def _tells_wrong(measurement: Measurement) -> bool:
 
 def _measures(case: Case, step: StepRecord, *, needed: bool) -> Iterator[Finding]:
     yield from _undeclared(step, needed=needed)
+    measured = {one.name: one for one in reversed(step.measurements)}  # the first of a name counts
     for declared in step.declared:
-        finding = _measure(case, step, declared, needed=needed)
+        finding = _measure(case, step, declared, measured.get(declared.name), needed=needed)
         if finding is not None:
             yield finding
 
@@ -144,11 +145,12 @@ def _asked() -> dict[str, list[str]]:
     return by_probe
 
 
-def _measure(case: Case, step: StepRecord, declared: Declared, *, needed: bool) -> Finding | None:
+def _measure(
+    case: Case, step: StepRecord, declared: Declared, measurement: Measurement | None, *, needed: bool
+) -> Finding | None:
     """One declared measure; None for one that is only told and is there, and for a repeat that is pooled."""
     name = f"{step.probe}.{declared.name}"
     rule = rules.shipped().get(name)
-    measurement = next((one for one in step.measurements if one.name == declared.name), None)
     if measurement is None:
         return _of(step, declared, Outcome.ERROR, "The probe promised this measure and left it unset.", needed=needed)
     if measurement.unit is not declared.unit or (rule is not None and rule.unit is not measurement.unit):
@@ -291,6 +293,8 @@ def _without_limit(case: Case, step: StepRecord, declared: Declared, value: floa
 def pooled(case: Case, step: StepRecord, measurement: Measurement) -> Measurement:
     """The measurement of a step together with those of the steps that repeated it."""
     again = [one for one in case.record.steps if one.repeat_of == step.index and one.status is StepStatus.RAN]
+    if not again:
+        return measurement
     repeated = (m for one in again if one.probe == step.probe for m in one.measurements if m.name == measurement.name)
     same = [measurement, *(one for one in repeated if one.unit is measurement.unit)]
     known = [one for one in same if not isinstance(one.value, Absent) and math.isfinite(one.value)]
