@@ -167,7 +167,9 @@ def _shown(model: "Model", baseline: "Baseline", learned: "References | None") -
     weighed = weigh(model, references, of)
     yield f"{baseline.model}, version {baseline.version}, sha256 {baseline.sha256}"
     yield "limit |, centre ^, reference cards o (x where one is off its siblings); scale in percent of the centre"
-    for limit, centre in zip(baseline.limits, centres(model), strict=True):
+    expected = {centre.measure: centre for centre in centres(model)}
+    for limit in baseline.limits:
+        centre = expected[limit.measure]
         cards = [one for one in weighed if one.measure == limit.measure]
         sign = "≥" if limit.better == "higher" else "≤"
         prior = of.rule(limit.measure)[1].prior(centre.u)
@@ -237,12 +239,18 @@ def diff(baseline: Path, records: tuple[Path, ...]) -> None:
     model = shelf.get(learned.model)
     before, after = baselines.for_model(model), baselines.for_model(model, learned)
     click.echo(f"{model.key}: {before.sha256[:16]} → {after.sha256[:16]}")
-    for old, new in zip(before.limits, after.limits, strict=True):
-        moved = f"centre {_moved(old.centre, new.centre)}, limit {_moved(old.limit, new.limit)}"
-        click.echo(f"  {old.measure:<34} {moved}, n {old.n} → {new.n}")
+    for measure in dict.fromkeys(one.measure for one in (*before.limits, *after.limits)):
+        click.echo(f"  {measure:<34} {_differs(before.find(measure), after.find(measure))}")
     if records:
         for line in _changed(records, learned):
             click.echo(line)
+
+
+def _differs(old: "Limit | None", new: "Limit | None") -> str:
+    if old is None or new is None:
+        return "no limit any more" if new is None else f"first limit {new.limit:g}, centre {new.centre:g}, n {new.n}"
+    moved = f"centre {_moved(old.centre, new.centre)}, limit {_moved(old.limit, new.limit)}"
+    return f"{moved}, n {old.n} → {new.n}"
 
 
 def _moved(old: float, new: float) -> str:

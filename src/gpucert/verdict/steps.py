@@ -167,8 +167,10 @@ def _measure(
     if declared.name == "coverage" and measurement.value > 100:
         reason = f"{_shown(measurement.value, declared.unit)} of the memory cannot be covered."
         return _of(step, declared, Outcome.ERROR, reason, needed=needed, value=measurement.value)
-    if rule is not None:
-        return None if rule.told else _ruled(case, step, measurement, rule, needed=needed and rule.needed)
+    if rule is not None and not rule.told:
+        return _ruled(case, step, measurement, rule, needed=needed and rule.needed)
+    if rule is not None and (case.baseline is None or case.baseline.find(name) is None):
+        return None
     return _beside_baseline(case, step, measurement, needed=needed)
 
 
