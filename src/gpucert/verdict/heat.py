@@ -26,8 +26,13 @@ LEAST_RISE_C = 8.0
 """Of the first second: below it, readings in whole degrees decide too little."""
 LEAST_LOAD_W = 5.0
 """Above rest: a sensor that stands still would make every resistance 0."""
+REST_S = 20.0
+"""The last part of the rest, which is what the load is compared with."""
 STEADY_C = 0.7
-"""How far the two halves of the last part of the rest may differ."""
+"""How far the means of its two halves may differ."""
+STEP_C = 1.0
+"""A sensor's step. Rest of twice REST_S in which no more is read may have changed by less than STEADY_C allows: then a
+card whose reading flips once in the middle, where the halves differ by nearly a degree, is at rest all the same."""
 FAN_MOVED_PERCENT = 5.0
 """A fan that moved more takes the drift's place: the drift term would absorb it."""
 OPTIMISM = 2.0
@@ -128,19 +133,18 @@ def _array(column: Column) -> Array:
 
 
 def _fitted(step: StepRecord, rows: _Columns, began: float, ended: float) -> Heat:
-    rest = (rows.at_s < began) & (rows.at_s >= began - 20)
+    rest = (rows.at_s < began) & (rows.at_s >= began - REST_S)
     load = (rows.at_s >= began) & (rows.at_s <= ended)
     if rest.sum() < 40 or load.sum() < 100:
         return _nothing(step, "rest or load were too short")
     temperature = rows.temperature_c[rest]
-    half = len(temperature) // 2
-    if abs(float(np.mean(temperature[half:])) - float(np.mean(temperature[:half]))) > STEADY_C:
+    if not (_alike(temperature) or _one_step(rows, began)):
         return _nothing(step, "the card had not come to rest before the load began")
     idle_w = float(np.mean(rows.power_w[rest]))
     load_w = float(np.median(rows.power_w[load])) - idle_w
     if load_w < LEAST_LOAD_W:
         return _nothing(step, f"the load drew {load_w:.0f} W more than rest, too little to judge by")
-    window = rows.at_s >= began - 20
+    window = rows.at_s >= began - REST_S
     moved = 0.0 if rows.fan_percent is None else float(np.ptp(rows.fan_percent[load | rest]))
     whole = ended - began >= WHOLE_HEAT_S
     curve = step_response.fit(
@@ -159,6 +163,19 @@ def _fitted(step: StepRecord, rows: _Columns, began: float, ended: float) -> Hea
         idle_w=idle_w,
         steady_fan=moved <= FAN_MOVED_PERCENT,
     )
+
+
+def _alike(temperature_c: Array) -> bool:
+    """Whether both halves have one mean."""
+    half = len(temperature_c) // 2
+    return abs(float(np.mean(temperature_c[half:])) - float(np.mean(temperature_c[:half]))) <= STEADY_C
+
+
+def _one_step(rows: _Columns, began: float) -> bool:
+    """Whether a rest of twice REST_S was watched, and no more than one step of the sensor was read in it."""
+    rest = (rows.at_s < began) & (rows.at_s >= began - 2 * REST_S)
+    watched = rows.at_s[0] <= began - 2 * REST_S + SPACING_S
+    return bool(watched) and float(np.ptp(rows.temperature_c[rest])) <= STEP_C
 
 
 def _at(curve: Response, seconds: float) -> Resistance:
