@@ -68,7 +68,7 @@ def fit(temperature_c: Array, watts: Array, *, drift: bool) -> Response:
         step, gain = _step(now, damping)
         if gain < SETTLED * problem.variance(now.squares):
             break
-        then = _at(problem, np.clip(now.x + step, -1.0, 1.0))
+        then = _at(problem, np.minimum(np.maximum(now.x + step, -1.0), 1.0))
         if then.squares < now.squares:
             now, damping = then, damping / 10
         else:
@@ -235,16 +235,26 @@ def _not_negative(a: Array, b: Array) -> Array:
 
 def _step(now: _Point, damping: float) -> tuple[Array, float]:
     """Of Levenberg and Marquardt, and by how much it promises to lower the squares; nothing is pushed over a bound."""
-    scale = np.concatenate([np.ones(_GROUPS), now.r])
+    scale = _scale(now.r)
     normal = now.gram * scale * scale[:, None]
     downhill = (now.by_temperature - now.gram[:, :_GROUPS] @ now.r) * scale
-    stuck = (np.abs(now.x) >= 1) & (now.x * downhill[_GROUPS:] > 0)
-    alive = now.r > 0
-    free = np.concatenate([alive, alive & ~stuck])
     normal += damping * _DAMPED * normal
-    step = np.zeros(2 * _GROUPS)
-    step[free] = np.linalg.solve(normal[free][:, free], downhill[free])
+    free = scale > 0
+    free[:_GROUPS] = free[_GROUPS:]
+    free[_GROUPS:] &= now.x * np.sign(downhill[_GROUPS:]) < 1
+    if free.all():
+        step = np.linalg.solve(normal, downhill)
+    else:
+        step = np.zeros(2 * _GROUPS)
+        step[free] = np.linalg.solve(normal[free][:, free], downhill[free])
     return step[_GROUPS:], float(step @ downhill)
+
+
+def _scale(r: Array) -> Array:
+    """What makes a derivative by (R, x) of one for R = 1."""
+    scale = np.ones(2 * _GROUPS)
+    scale[_GROUPS:] = r
+    return scale
 
 
 @cache
@@ -269,7 +279,7 @@ def _start(problem: _Problem) -> Array:
 
 def _covariance(problem: _Problem, now: _Point) -> Array:
     """Of (R, ln τ), from the Jacobian at the solution; what is not identified has little weight in any Z."""
-    scale = np.concatenate([np.ones(_GROUPS), now.r / _HALF])
+    scale = _scale(now.r / _HALF)
     normal = now.gram * scale * scale[:, None]
     squares, axes = np.linalg.eigh(normal)
     told = squares > 1e-12 * squares[-1]

@@ -123,7 +123,7 @@ def _measures(case: Case, step: StepRecord, *, needed: bool) -> Iterator[Finding
 def _undeclared(step: StepRecord, *, needed: bool) -> Iterator[Finding]:
     """What the probe must measure and did not promise, and what it measured twice or without a promise."""
     declared = {one.name for one in step.declared}
-    measured = Counter(one.name for one in step.measurements)
+    measured = Counter([one.name for one in step.measurements])
     for measure in _asked().get(step.probe, ()):
         if measure not in declared and step.status is StepStatus.RAN:
             missing = Declared(measure, Unit.COUNT)
