@@ -242,10 +242,10 @@ def _step(now: _Point, damping: float) -> tuple[Array, float]:
     free = scale > 0
     free[:_GROUPS] = free[_GROUPS:]
     free[_GROUPS:] &= now.x * np.sign(downhill[_GROUPS:]) < 1
+    step = np.zeros(2 * _GROUPS)
     if free.all():
-        step = np.linalg.solve(normal, downhill)
+        step[:] = np.linalg.solve(normal, downhill)
     else:
-        step = np.zeros(2 * _GROUPS)
         step[free] = np.linalg.solve(normal[free][:, free], downhill[free])
     return step[_GROUPS:], float(step @ downhill)
 
