@@ -24,7 +24,7 @@ SCHEMA = "gpucert.record/1"
 Whole = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 """A whole number of 64 bits, because a longer one overflows in the arithmetic of judging; no card counts so far."""
 SEED_BITS = 64
-"""Without a sign: more than msgspec can hold a whole number to."""
+"""A seed may use them all, for which msgspec has no bound."""
 
 
 class Identity(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
