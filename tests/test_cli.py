@@ -196,6 +196,15 @@ def test_what_is_printed_fits_the_terminal(
     assert [line for line in lines if len(line) > columns] == []
 
 
+def test_a_baseline_is_shown_in_whole_words_and_in_whole_lines_to_a_pipe() -> None:
+    words = ("baseline", "show", "Tesla T4")
+    piped = gpucert(*words).stdout
+    _, text = on_a_terminal(80, *words)
+    assert max(map(len, piped.splitlines())) > 120
+    assert max(map(len, text.splitlines())) <= 80
+    assert text.split() == piped.split()
+
+
 def test_no_color_is_honoured(ledger: Path) -> None:
     _, coloured = on_a_terminal(80, "history", XDG_DATA_HOME=str(ledger))
     _, plain = on_a_terminal(80, "history", XDG_DATA_HOME=str(ledger), NO_COLOR="1")

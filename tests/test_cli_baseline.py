@@ -277,6 +277,7 @@ def test_diff_tells_what_moves_and_whose_verdict_changes(fleet: Path, tmp_path: 
     learned(fleet, out)
     write(fleet, record, 66, 0.94)
     told = gpucert("baseline", "diff", out, fleet).output
+    assert re.search(r"gemm_sustained\.fp16_rate +first limit \d", told), "a rate per second has none before"
     assert "n 0 → 6" in told
     assert "certified → not_certified (performance.memory)" in told
     assert "6 records of this model are judged as before" in told

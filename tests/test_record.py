@@ -76,10 +76,23 @@ def test_what_is_not_a_number_is_not_written(odd: float) -> None:
         records.encode(recorded(Trace((0.1, 0.2), {"power_w": (1.0, odd)})))
 
 
-@pytest.mark.parametrize("digits", [21, 25, 400, 5000])
-def test_a_number_that_no_card_counts_to_is_refused(digits: int) -> None:
-    data = records.encode(recorded()).replace(b'"seed": 1,', b'"seed": ' + b"1" * digits + b",")
-    with pytest.raises(records.UnreadableRecordError, match="here: holds a number of more than 20 digits"):
+@pytest.mark.parametrize(("field", "told"), [
+    (b'"seed": 1', "here: the seed has more than 64 bits"),
+    (b'"index": 0', r"here: Expected `int` <= 9223372036854775807 - at `\$\.steps\[0\]\.index`"),
+    (b'"value": 1', r"here: Expected `int` <= 9223372036854775807 - at `\$\.steps\[0\]\.measurements\[0\]\.value`"),
+])  # fmt: skip
+@pytest.mark.parametrize("digits", [20, 21, 25, 400])
+def test_a_number_that_no_card_counts_to_is_refused(field: bytes, told: str, digits: int) -> None:
+    data = records.encode(recorded(value=1))
+    assert data.count(field + b",") == 1
+    name, _ = field.split(b" ")
+    with pytest.raises(records.UnreadableRecordError, match=told):
+        records.decode(data.replace(field + b",", name + b" " + b"9" * digits + b","), "here")
+
+
+def test_a_number_without_end_is_refused() -> None:
+    data = records.encode(recorded()).replace(b'"seed": 1,', b'"seed": ' + b"1" * 5000 + b",")
+    with pytest.raises(records.UnreadableRecordError, match="here: Integer value out of range"):
         records.decode(data, "here")
 
 

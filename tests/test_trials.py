@@ -10,11 +10,13 @@ from gpucert.cli import main
 from gpucert.trials.decision import Rates, World, run, thermal, throughput
 from gpucert.trials.rate import Rate
 from gpucert.trials.rules import OTHERS, OURS, Rule
-from gpucert.trials.tables import RESISTANCES, THROUGHPUTS
+from gpucert.trials.tables import RAW, RESISTANCES
+from gpucert.trials.tables import rates as rates_of_a_card
 
 DEFAULTS = defaults.shipped()
-PER_CLOCK, RESISTANCE = throughput(DEFAULTS), thermal(DEFAULTS)
-SHARED = DEFAULTS.share(THROUGHPUTS + RESISTANCES)
+PER_CLOCK, PER_SECOND, RESISTANCE = throughput(DEFAULTS), throughput(DEFAULTS, "throughput_raw"), thermal(DEFAULTS)
+WHOLE = [*rates_of_a_card(PER_CLOCK, PER_SECOND, RAW), *[RESISTANCE] * RESISTANCES]
+SHARED = DEFAULTS.share(len(WHOLE))
 BY_NAME = {rule.name: rule for rule in OTHERS}
 
 
@@ -43,9 +45,8 @@ def test_without_reference_cards_a_worn_card_still_does_not_pass() -> None:
 @pytest.mark.parametrize(("references", "promised"), [(20, DEFAULTS.budget), (5, 2.5 * DEFAULTS.budget)])
 def test_the_measures_of_a_card_share_one_budget(references: int, promised: float) -> None:
     """Five cards tell too little of a model whose cards scatter more than others': there the budget is overdrawn."""
-    whole = [PER_CLOCK] * THROUGHPUTS + [RESISTANCE] * RESISTANCES
-    shared = run(OURS, whole, SHARED, world(references))
-    greedy = run(OURS, whole, DEFAULTS.budget, world(references))
+    shared = run(OURS, WHOLE, SHARED, world(references))
+    greedy = run(OURS, WHOLE, DEFAULTS.budget, world(references))
     assert shared.rejected.bounds()[0] <= promised < greedy.rejected.share
     assert shared.passed["−12 %"].share <= 0.01
 

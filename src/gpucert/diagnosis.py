@@ -177,6 +177,12 @@ _TABLE = (
         "Look for corrected errors and a lowered memory clock, then test again.",
     ),
     Kind(
+        "performance.clocks",
+        "The card is slower than others of its model, because its clocks are lower; for each clock it does as much.",
+        "A sustained rate per second below its limit, and the same rate per clock within.",
+        "Look for lowered clocks (`nvidia-smi -q -d CLOCK`), power cables and heat, then test again.",
+    ),
+    Kind(
         "thermal.interface",
         "Heat does not pass well from the die into the cooler: paste, pressure or a missing screw.",
         "The temperature rise in the first second per watt is high, the rest of the path is as usual.",

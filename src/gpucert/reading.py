@@ -23,7 +23,7 @@ class Absence(StrEnum):
     UNKNOWN = "unknown"
 
 
-class Absent(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+class Absent(Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True):
     """No value, because of `absent`; `detail` keeps what the driver or file said, for a technician."""
 
     absent: Absence

@@ -29,7 +29,7 @@ class Unit(StrEnum):
     WATT = "W"
 
 
-_BARE = {Unit.COUNT, Unit.RATIO}
+_BARE = (Unit.COUNT, Unit.RATIO)
 
 
 def show(value: float, unit: Unit) -> str:

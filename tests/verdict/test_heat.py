@@ -139,6 +139,41 @@ def test_a_card_that_warms_little_in_the_first_second_is_not_judged_by_it() -> N
     assert isinstance(found.total, Resistance)
 
 
+def higher_before(step: StepRecord, *moments: float) -> StepRecord:
+    """The soak with a degree more until each of these moments, as a sensor reads that flips there."""
+    trace = step.traces["telemetry"]
+    degrees = np.array(trace.column("temperature_c"), dtype=np.float64)
+    for moment in moments:
+        degrees += np.array(trace.at_s) < moment
+    channels = {**trace.channels, "temperature_c": tuple(degrees.tolist())}
+    return structs.replace(step, traces={"telemetry": structs.replace(trace, channels=channels)})
+
+
+@pytest.mark.parametrize("moment", [42.0, 48.0, 50.0, 52.0, 58.0])
+def test_a_reading_that_flips_once_at_rest_leaves_the_card_tested(moment: float) -> None:
+    """A reading in whole degrees flips where the temperature stands at half a degree; the card is at rest."""
+    still = soak(A_300_W_CARD, noise_c=0.0)
+    found, flipped = heat.of_step(still), heat.of_step(higher_before(still, moment))
+    for name, within in (("fast", 0.05), ("slow", 0.05), ("total", 0.02)):
+        assert value(getattr(flipped, name)) == pytest.approx(value(getattr(found, name)), rel=within)
+
+
+def test_two_flips_or_a_short_rest_are_no_rest() -> None:
+    still = soak(A_300_W_CARD, noise_c=0.0)
+    assert isinstance(heat.of_step(higher_before(still, 30.0, 50.0)).fast, Absent)
+    assert isinstance(heat.of_step(higher_before(still, 10.0, 50.0)).fast, Resistance), "long over"
+    flipped = higher_before(still, 50.0)
+    trace = flipped.traces["telemetry"]
+    late = structs.replace(
+        trace,
+        at_s=trace.at_s[250:],
+        channels={name: trace.column(name)[250:] for name in trace.channels},
+    )
+    short = heat.of_step(structs.replace(flipped, traces={"telemetry": late}))
+    assert isinstance(short.fast, Absent)
+    assert "rest" in short.fast.detail
+
+
 def test_a_card_that_is_not_at_rest_is_not_judged() -> None:
     found = heat.of_step(soak(A_300_W_CARD, drift_c_per_min=-12))
     assert isinstance(found.total, Absent)

@@ -58,6 +58,32 @@ def test_it_is_the_curve_of_a_slow_fit(seed: int, *, drift: bool) -> None:
         assert rise(fast.r, fast.tau, seconds) == pytest.approx(rise(r, tau, seconds), rel=0.005)
 
 
+@pytest.mark.parametrize("drift", [False, True])
+@pytest.mark.parametrize("seed", range(8))
+def test_its_uncertainty_is_that_of_the_jacobian_over_all_rows(seed: int, *, drift: bool) -> None:
+    """u of Z(1 s), Z(∞) − Z(10 s) and Z(∞), from derivatives by differences at the solution.
+
+    Never less than over all rows, but for digits; a little more, because a joined second tells less than its rows.
+    """
+    temperature_c, watts = soak(seed, drift=drift)
+    fast = step_response.fit(temperature_c, watts, drift=drift)
+    free = [np.ones_like(watts), *([SECONDS] if drift else [])]
+    values = np.array(responses(watts, fast.tau))
+    up, down = (np.array(responses(watts, fast.tau * np.exp(step))) for step in (1e-4, -1e-4))
+    slopes = (up - down) / 2e-4
+    jacobian = np.column_stack([*values, *(fast.r[:, None] * slopes), *free])
+    left = temperature_c - fast.r @ values
+    left -= np.column_stack(free) @ np.linalg.lstsq(np.column_stack(free), left, rcond=None)[0]
+    variance = float(left @ left) / (len(left) - jacobian.shape[1])
+    covariance = np.linalg.pinv(jacobian.T @ jacobian, rcond=1e-14, hermitian=True)[:6, :6] * variance
+    for early, late in ((0.0, 1.0), (10.0, 1e9), (0.0, 1e9)):
+        by_r = np.exp(-early / fast.tau) - np.exp(-late / fast.tau)
+        by_tau = fast.r * (early / fast.tau * np.exp(-early / fast.tau) - late / fast.tau * np.exp(-late / fast.tau))
+        gradient = np.concatenate([by_r, by_tau])
+        u, slow_u = (float(gradient @ one @ gradient) ** 0.5 for one in (fast.covariance, covariance))
+        assert 0.97 < u / slow_u < 1.2
+
+
 def test_resistances_and_time_constants_stay_within_what_can_be() -> None:
     """Temperatures that fall while the card is loaded, that never move, and that are noise."""
     chance = np.random.default_rng(1)

@@ -21,6 +21,8 @@ DIGITS = 6
 SLOW_OF_REST = 0.6
 """Share of what follows the first second that comes after the tenth: 0.7 of the rest on its way into the air with a
 time constant of 55 s (two V100: 37 and 46 s), 0.3 in the cold plate with 4 s (four cards: 3.1 to 4.6 s)."""
+UNKNOWN_CLOCK = 0.5
+"""Relative: a card that its power limit holds sustains anything from a third of the clock of its peak upward."""
 DTYPES = ("fp64", "fp32", "fp16", "bf16")
 STREAMS = ("read", "write", "copy")
 
@@ -51,7 +53,8 @@ def for_model(model: Model, learned: References | None = None, *, kernel: str | 
 
 def build(model: Model, defaults: Defaults, references: References, *, shipped: bool = True) -> Baseline:
     """The baseline that follows from a model, the defaults and its reference cards."""
-    fitted = [_fitted(centre, defaults, references) for centre in centres(model)]
+    known = (_fitted(centre, defaults, references) for centre in centres(model))
+    fitted = [one for one in known if one.n >= one.of.limits_from]
     shared = defaults.share(max(sum(not one.advises for one in fitted), 1))
     limits = tuple(_limit(one, defaults.advice if one.advises else shared) for one in fitted)
     version = defaults.version + references.version
@@ -62,7 +65,7 @@ def build(model: Model, defaults: Defaults, references: References, *, shipped: 
 
 def centres(model: Model) -> tuple[Centre, ...]:
     """What healthy cards of this model should measure, for each measure that the catalogue knows enough for."""
-    return (*_gemm(model), *_memory(model), *_thermal(model))
+    return (*_gemm(model), *_memory(model), *_raw(model), *_thermal(model))
 
 
 def _gemm(model: Model) -> Iterator[Centre]:
@@ -72,10 +75,14 @@ def _gemm(model: Model) -> Iterator[Centre]:
         share: float | None = getattr(model.achieved, dtype)
         if peak is None or share is None:
             continue
-        tensor = dtype in ("fp16", "bf16")
-        clock_mhz = (model.peak.tensor_clock_mhz if tensor else None) or model.peak.clock_mhz
-        spec = peak * 1e6 / (model.sm_count * clock_mhz)
+        spec = peak * 1e6 / (model.sm_count * _clock_mhz(model, dtype))
         yield _of_spec(f"gemm_sustained.{dtype}_per_clock", spec, share, model.achieved.u_gemm, "FLOP/clk/SM")
+
+
+def _clock_mhz(model: Model, dtype: str) -> int:
+    """The clock of the peak of a type."""
+    tensor = dtype in ("fp16", "bf16")
+    return (model.peak.tensor_clock_mhz if tensor else None) or model.peak.clock_mhz
 
 
 def _memory(model: Model) -> Iterator[Centre]:
@@ -84,6 +91,18 @@ def _memory(model: Model) -> Iterator[Centre]:
         share: float = getattr(model.achieved, f"memory_{stream}")
         spec = model.memory.bytes_per_clock
         yield _of_spec(f"memory_bandwidth.{stream}_per_clock", spec, share, model.achieved.u_memory, "B/clk")
+
+
+def _raw(model: Model) -> Iterator[Centre]:
+    """The same rates per second: at the clock of the peak, from which power and heat keep most loads; or of memory."""
+    to_tflop = {f"gemm_sustained.{dtype}": model.sm_count * _clock_mhz(model, dtype) / 1e6 for dtype in DTYPES}
+    for one in _gemm(model):
+        of = one.measure.removesuffix("_per_clock")
+        yield Centre(f"{of}_rate", one.value * to_tflop[of], UNKNOWN_CLOCK, f"{one.source}, at the clock of the peak")
+    to_gbyte = model.memory.clock_mhz / 1000
+    for one in _memory(model):
+        of = one.measure.removesuffix("_per_clock")
+        yield Centre(of, one.value * to_gbyte, one.u, f"{one.source}, at the highest clock", model.memory.peak_gb_s)
 
 
 def _of_spec(measure: str, spec: float, share: float, u: float, unit: str) -> Centre:

@@ -32,6 +32,8 @@ class MeasureClass(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     """The engineering floor: a limit is never further below the centre than this, for a centre known to t0."""
     advises_below: Annotated[int, Meta(ge=0)] = 0
     """With fewer reference cards its limits only advise: they cost no certificate."""
+    limits_from: Annotated[int, Meta(ge=0)] = 0
+    """With fewer reference cards it has no limits: its centre gives a scale, and nothing to judge by."""
     sources: tuple[str, ...]
 
     def prior(self, t: float) -> Prior:
@@ -39,8 +41,13 @@ class MeasureClass(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
         return Prior(s0=self.s0, t0=max(self.t0, t), nu0=self.nu0, defective=self.defective, reach=self.reach)
 
     def floor_for(self, t: float) -> float | None:
-        """The floor, as much wider as the centre is known less well than t0; never half of the centre."""
-        return None if self.floor is None else min(self.floor * max(1.0, t / self.t0), 0.5)
+        """The floor, as much wider as the centre is known less well than t0; never half of the centre.
+
+        Where only reference cards make a limit, they make its centre too, and the floor is as it stands.
+        """
+        if self.floor is None or self.limits_from:
+            return self.floor
+        return min(self.floor * max(1.0, t / self.t0), 0.5)
 
 
 class MeasureRule(Struct, frozen=True, forbid_unknown_fields=True, rename={"of": "class"}):

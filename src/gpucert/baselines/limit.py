@@ -66,4 +66,7 @@ class Baseline(Struct, frozen=True, kw_only=True):
 
     def find(self, measure: str) -> Limit | None:
         """The limit of a measure, None when there is none: then nothing about it can pass."""
-        return next((limit for limit in self.limits if limit.measure == measure), None)
+        for limit in self.limits:
+            if limit.measure == measure:
+                return limit
+        return None

@@ -21,6 +21,8 @@ from gpucert.catalogue.model import Model
 
 FURTHEST = 1.9
 """A value this many times off is never believed, however little is known of a centre: a factor of 2 must be found."""
+SCALE_ONLY = 0.5
+"""A centre known no better than this is a scale: cards of a low power limit are a factor of 2 below it."""
 SURE = 3.0
 """Standard uncertainties of a centre outside of which a whole row is not of this model."""
 FITS = 2.0
@@ -96,7 +98,7 @@ def _namesakes(one: Model, other: Model) -> bool:
 def _values(row: _Row, defaults: Defaults) -> Iterator[Defect]:
     measure = row.centre.measure
     reach = defaults.rule(measure)[1].reach
-    furthest = min(math.log(FURTHEST), reach + SURE * row.t)
+    furthest = reach + SURE * row.t if row.t >= SCALE_ONLY else min(math.log(FURTHEST), reach + SURE * row.t)
     for one in row.cards:
         ratio, ceiling = one.value / row.centre.value, row.centre.ceiling
         if ceiling is not None and one.value > ceiling * BELIEVED_ABOVE_CEILING:

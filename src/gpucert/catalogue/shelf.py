@@ -2,7 +2,7 @@
 
 import re
 from difflib import get_close_matches
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 
@@ -69,14 +69,21 @@ def match(
     cuda_cores: int | None,
 ) -> Match:
     """The model of a card from its answers; None stands for an answer that is absent, see `matching.identify`."""
-    answers = Answers(
-        name=name,
-        device=device and device.lower(),
-        subvendor=subvendor and subvendor.lower(),
-        subdevice=subdevice and subdevice.lower(),
-        memory_mib=memory_mib,
-        cuda_cores=cuda_cores,
+    return _matched(
+        Answers(
+            name=name,
+            device=device and device.lower(),
+            subvendor=subvendor and subvendor.lower(),
+            subdevice=subdevice and subdevice.lower(),
+            memory_mib=memory_mib,
+            cuda_cores=cuda_cores,
+        )
     )
+
+
+@lru_cache(maxsize=256)
+def _matched(answers: Answers) -> Match:
+    """Kept for the next card of the same kind."""
     return identify(every(), answers, pci_names.name_of)
 
 

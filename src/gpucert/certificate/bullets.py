@@ -24,6 +24,8 @@ MOST_TICKS = 6
 
 _SPEED = "Speed beside healthy cards of this model"
 _SPEED_NOTE = "Per clock, so that cooling, power limit and luck of the silicon do not count."
+_RAW = "Speed a second beside healthy cards of this model"
+_RAW_NOTE = "At the clocks that cooler, board and power limit left: a card that is low here alone has low clocks."
 _COOLING = "Cooling beside healthy cards of this model"
 _COOLING_NOTE = (
     "Degrees for each watt on the way from the die to the air: less is better. "
@@ -75,10 +77,11 @@ class Panel:
 
 
 def panels(payload: Payload) -> tuple[Panel, ...]:
-    """Speed and cooling, each where something of it was measured."""
-    speed = [bar for bar in payload.bars if bar.probe != "thermal"]
+    """Speed for each clock and for each second, and cooling, each where something of it was judged."""
     cooling = [bar for bar in payload.bars if bar.probe == "thermal"]
-    parts = ((_SPEED, _SPEED_NOTE, speed), (_COOLING, _COOLING_NOTE, cooling))
+    speed = [bar for bar in payload.bars if bar.measure.endswith("_per_clock")]
+    raw = [bar for bar in payload.bars if bar not in cooling and bar not in speed]
+    parts = ((_SPEED, _SPEED_NOTE, speed), (_RAW, _RAW_NOTE, raw), (_COOLING, _COOLING_NOTE, cooling))
     return tuple(_panel(title, note, bars) for title, note, bars in parts if bars)
 
 

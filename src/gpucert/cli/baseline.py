@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gpucert.cli.console import ProblemError, printable
+from gpucert.baselines.reference import LAST_VERSION
+from gpucert.cli.console import ProblemError, printable, say
 
 if TYPE_CHECKING:
     from gpucert.baselines.learn import Candidate, Weighed
@@ -31,7 +32,9 @@ def command() -> None:
 @click.option(
     "--out", type=click.Path(path_type=Path, dir_okay=False), help="Where the baseline goes; else it is shown."
 )
-@click.option("--version", type=click.IntRange(1, 999), default=1, show_default=True, help="Number of this baseline.")
+@click.option(
+    "--version", type=click.IntRange(1, LAST_VERSION), default=1, show_default=True, help="Number of this baseline."
+)
 def learn(records: tuple[Path, ...], out: Path | None, version: int) -> None:
     """Make a baseline of clean cards of one model. RECORD is a record.json, or a folder of runs.
 
@@ -154,7 +157,7 @@ def show(model: str, baseline: Path | None) -> None:
     if learned is not None and learned.model != found.key:
         raise ProblemError(f"{baseline}: is of {learned.model!r}, not of {found.key!r}")
     for line in _shown(found, baselines.for_model(found, learned), learned):
-        click.echo(line)
+        say(line)
 
 
 def _shown(model: "Model", baseline: "Baseline", learned: "References | None") -> Iterator[str]:
@@ -167,7 +170,9 @@ def _shown(model: "Model", baseline: "Baseline", learned: "References | None") -
     weighed = weigh(model, references, of)
     yield f"{baseline.model}, version {baseline.version}, sha256 {baseline.sha256}"
     yield "limit |, centre ^, reference cards o (x where one is off its siblings); scale in percent of the centre"
-    for limit, centre in zip(baseline.limits, centres(model), strict=True):
+    expected = {centre.measure: centre for centre in centres(model)}
+    for limit in baseline.limits:
+        centre = expected[limit.measure]
         cards = [one for one in weighed if one.measure == limit.measure]
         sign = "≥" if limit.better == "higher" else "≤"
         prior = of.rule(limit.measure)[1].prior(centre.u)
@@ -177,7 +182,8 @@ def _shown(model: "Model", baseline: "Baseline", learned: "References | None") -
         yield f"  n = {limit.n} ({limit.grade}){f'; {limit.source}' if limit.n else ''}"
         spreads = f"cards of one model differ by s0 = {prior.s0:.1%}, models from it by t0 = {prior.t0:.1%}"
         yield f"  {centre.source}; {spreads}"
-    yield f"\nshares of the specification: {'; '.join(model.sources['achieved'])}"
+    yield ""
+    yield f"shares of the specification: {'; '.join(model.sources['achieved'])}"
     yield f"resistances: {'; '.join(model.sources['thermal'])}"
     yield from _behind(references, weighed)
 
@@ -185,9 +191,11 @@ def _shown(model: "Model", baseline: "Baseline", learned: "References | None") -
 def _behind(references: "References", weighed: "Iterable[Weighed]") -> Iterator[str]:
     """The cards behind the limits, with what and in what each was measured, and how much it weighs."""
     if not references.conditions:
-        yield "\nno reference cards: every limit is the prior's"
+        yield ""
+        yield "no reference cards: every limit is the prior's"
         return
-    yield f"\n{_cards(references)}, measured with kernels of version {references.kernel}"
+    yield ""
+    yield f"{_cards(references)}, measured with kernels of version {references.kernel}"
     for card, one in references.conditions.items():
         weights = [each.weight for each in weighed if each.card == card]
         inlet = one.inlet_c if isinstance(one.inlet_c, str) else f"{one.inlet_c:g} °C"
@@ -237,12 +245,18 @@ def diff(baseline: Path, records: tuple[Path, ...]) -> None:
     model = shelf.get(learned.model)
     before, after = baselines.for_model(model), baselines.for_model(model, learned)
     click.echo(f"{model.key}: {before.sha256[:16]} → {after.sha256[:16]}")
-    for old, new in zip(before.limits, after.limits, strict=True):
-        moved = f"centre {_moved(old.centre, new.centre)}, limit {_moved(old.limit, new.limit)}"
-        click.echo(f"  {old.measure:<34} {moved}, n {old.n} → {new.n}")
+    for measure in dict.fromkeys(one.measure for one in (*before.limits, *after.limits)):
+        click.echo(f"  {measure:<34} {_differs(before.find(measure), after.find(measure))}")
     if records:
         for line in _changed(records, learned):
             click.echo(line)
+
+
+def _differs(old: "Limit | None", new: "Limit | None") -> str:
+    if old is None or new is None:
+        return "no limit any more" if new is None else f"first limit {new.limit:g}, centre {new.centre:g}, n {new.n}"
+    moved = f"centre {_moved(old.centre, new.centre)}, limit {_moved(old.limit, new.limit)}"
+    return f"{moved}, n {old.n} → {new.n}"
 
 
 def _moved(old: float, new: float) -> str:

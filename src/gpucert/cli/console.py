@@ -1,6 +1,8 @@
 """What every command shares: errors in one line, text from outside made harmless, tables that fit the terminal."""
 
+import shutil
 import sys
+import textwrap
 import unicodedata
 from typing import IO, TYPE_CHECKING
 
@@ -33,6 +35,15 @@ def _escape(character: str) -> str:
     if character == "\n" or unicodedata.category(character) not in {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}:
         return character
     return character.encode("unicode_escape").decode("ascii")
+
+
+def say(line: str) -> None:
+    """Print a line: on a terminal that is narrower, broken between words and set in; whole in a pipe or a file."""
+    width = shutil.get_terminal_size().columns
+    if sys.stdout.isatty() and len(line) > width:
+        indent = " " * (len(line) - len(line.lstrip()) + 2)
+        line = textwrap.fill(line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    click.echo(line)
 
 
 def console(*, stderr: bool = False) -> "Console":

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from msgspec import Struct
+from numpy.typing import NDArray
 
 from gpucert.baselines.defaults import Defaults, MeasureClass
 from gpucert.outcome import Outcome
@@ -17,6 +18,8 @@ from gpucert.trials.rate import Rate
 from gpucert.trials.rules import Rule
 from gpucert.verdict.decision import decide, pooled
 from gpucert.verdict.heat import POWER_U
+
+FloatArray = NDArray[np.float64]
 
 SPREAD_LOG_SD = 0.5
 """How much the spread of healthy cards differs between models."""
@@ -32,13 +35,15 @@ class Kind(Struct, frozen=True, kw_only=True):
     """Relative standard deviation of one measurement of one card."""
     worn: Mapping[str, float]
     """In words → as a log ratio."""
+    follows: int | None = None
+    """Of a rate per second the place of the same rate per clock, among the kinds of one card."""
 
 
-def throughput(defaults: Defaults) -> Kind:
-    """Clock-normalised rates, assumed to repeat to 0.7 %: eight A100 of one node differed by no more (SuperBench)."""
+def throughput(defaults: Defaults, of: str = "throughput_per_clock") -> Kind:
+    """Rates of a class, assumed to repeat to 0.7 %: eight A100 of one node differed by no more (SuperBench)."""
     lost = (0.05, 0.08, 0.12, 0.20)
     worn = {f"−{100 * share:g} %": math.log1p(-share) for share in lost}
-    return Kind(of=defaults.classes["throughput_per_clock"], repeatability=0.007, worn=worn)
+    return Kind(of=defaults.classes[of], repeatability=0.007, worn=worn)
 
 
 def thermal(defaults: Defaults) -> Kind:
@@ -102,6 +107,9 @@ class _Drawn(Struct, frozen=True):
     healthy: list[float]
     noise: list[list[float]]
     u: float
+    spread: float
+    own: FloatArray
+    """By how much every card, references first, is off its model."""
 
     def outcome(self, card: int, limit: float, shift: float = 0.0) -> Outcome:
         """Measured once, and again while undecided."""
@@ -115,19 +123,29 @@ class _Drawn(Struct, frozen=True):
 
 
 def _models(kinds: Sequence[Kind], world: World) -> Iterator[list[_Drawn]]:
-    """One model after another, each with all its measures."""
+    """One model after another, with all its measures. A card has one clock, which its rates per second share."""
     chance = np.random.default_rng(world.seed)
     for _ in range(world.models):
-        yield [_drawn(kind, world, chance) for kind in kinds]
+        clock = chance.standard_normal(world.references + world.cards)
+        drawn: list[_Drawn] = []
+        for kind in kinds:
+            per_clock = None if kind.follows is None else drawn[kind.follows]
+            drawn.append(_drawn(kind, world, chance, clock, per_clock))
+        yield drawn
 
 
-def _drawn(kind: Kind, world: World, chance: np.random.Generator) -> _Drawn:
+def _drawn(
+    kind: Kind, world: World, chance: np.random.Generator, clock: FloatArray, per_clock: _Drawn | None
+) -> _Drawn:
     centre = chance.normal(0, kind.of.t0)
     spread = kind.of.s0 * math.exp(chance.normal(0, SPREAD_LOG_SD))
-    references = centre + spread * chance.standard_normal(world.references)
+    if per_clock is None:
+        own = spread * chance.standard_normal(world.references + world.cards)
+    else:
+        own = per_clock.own + math.sqrt(max(spread**2 - per_clock.spread**2, 0.0)) * clock
+    references, healthy = centre + own[: world.references], centre + own[world.references :]
     bad = chance.random(world.references) < world.defective
     references[bad] += np.log1p(-chance.uniform(*DEFECTIVE_LOSS, int(bad.sum())))
     references += kind.repeatability * chance.standard_normal(world.references)
-    healthy = centre + spread * chance.standard_normal(world.cards)
     noise = kind.repeatability * chance.standard_normal((world.cards, MOST_REPEATS))
-    return _Drawn(references.tolist(), healthy.tolist(), noise.tolist(), kind.repeatability)
+    return _Drawn(references.tolist(), healthy.tolist(), noise.tolist(), kind.repeatability, spread, own)

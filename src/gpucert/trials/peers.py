@@ -245,9 +245,9 @@ def _dcgm_memory(memory: _Memory, _luck: random.Random) -> None:
 def _memtest_vulkan(memory: _Memory, luck: random.Random) -> None:
     """memtest_vulkan 0.6, its standard five minutes.
 
-    From a published description of its pattern. A word made of its own address and rotated by the address modulo 31, with
-    another salt in each round: written, and read in the next sweep. The first part is written once, and read again in
-    every round; at the end the card rests, and that part is read once more. Left out: the order in which the shader
+    From a published description of its pattern. A word made of its own address and rotated by the address modulo 31,
+    with another salt in each round: written, and read in the next sweep. The first part is written once, and read again
+    in every round; at the end the card rests, and that part is read once more. Left out: the order in which the shader
     reads, and windows of several GiB, each of which is read sooner after it was written.
     """
     resident = memory.words // 8

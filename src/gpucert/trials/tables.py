@@ -2,15 +2,15 @@
 
 from collections.abc import Callable, Iterator
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from gpucert.baselines.defaults import Defaults
 from gpucert.trials.decision import Kind, Rates, World, run, thermal, throughput
 from gpucert.trials.rules import OTHERS, OURS, Rule
 
 REFERENCES = (0, 5, 20, 100)
-THROUGHPUTS, RESISTANCES = 7, 3
-"""Measures of a model that computes in every type."""
+THROUGHPUTS, RAW, RESISTANCES = 7, 7, 3
+"""Measures of a model that computes in every type: rates per clock, the same per second, and on the way of its heat."""
 
 
 class Table(Struct, frozen=True):
@@ -23,11 +23,16 @@ class Table(Struct, frozen=True):
 def tables(defaults: Defaults, models: int, cards: int, seed: int) -> Iterator[Table]:
     """One table after the other, as they are worked out."""
     worlds = tuple(_worlds(models, cards, seed))
-    rate, resistance = throughput(defaults), thermal(defaults)
+    rate, raw, resistance = throughput(defaults), throughput(defaults, "throughput_raw"), thermal(defaults)
     few = resistance.of.advises_below
 
+    def whole(world: World) -> list[Kind]:
+        """The measures whose limits cost a card its certificate."""
+        more = RAW if world.references >= raw.of.limits_from else 0
+        return [*rates(rate, raw, more), *[resistance] * (RESISTANCES if world.references >= few else 0)]
+
     def shared(world: World) -> float:
-        return defaults.share(THROUGHPUTS + (RESISTANCES if world.references >= few else 0))
+        return defaults.share(len(whole(world)))
 
     def by_every_rule(kind: Kind, q: Callable[[World], float]) -> tuple[Rates, ...]:
         return tuple(run(rule, [kind], q(world), world) for world in worlds for rule in _with_limit(world))
@@ -37,15 +42,16 @@ def tables(defaults: Defaults, models: int, cards: int, seed: int) -> Iterator[T
         f"thermal resistance, one measure (with fewer than {few} reference cards it only advises)",
         by_every_rule(resistance, lambda world: shared(world) if world.references >= few else defaults.advice),
     )
-    whole = [rate] * THROUGHPUTS + [resistance] * RESISTANCES
     yield Table(
-        f"a whole card by every limit that costs a certificate: {THROUGHPUTS} rates, and {RESISTANCES} resistances "
-        f"from {few} reference cards on; a worn one lost in one rate",
-        tuple(
-            run(OURS, whole if world.references >= few else whole[:THROUGHPUTS], shared(world), world)
-            for world in worlds
-        ),
+        f"a whole card by every limit that costs a certificate: {THROUGHPUTS} rates per clock, and from {few} "
+        f"reference cards on {RAW} per second and {RESISTANCES} resistances; a worn one lost in one rate per clock",
+        tuple(run(OURS, whole(world), shared(world), world) for world in worlds),
     )
+
+
+def rates(per_clock: Kind, per_second: Kind, raw: int) -> list[Kind]:
+    """All rates per clock, and the first of them per second as well."""
+    return [per_clock] * THROUGHPUTS + [structs.replace(per_second, follows=place) for place in range(raw)]
 
 
 def _with_limit(world: World) -> Iterator[Rule]:

@@ -26,7 +26,8 @@ def candidate(record: Record, verdict: Verdict, defaults: Defaults, source: str)
     Every other gate must be tested and clean, also those of the station, because a card that was held back is no
     reference, and one that was not tested in full may be a defective one.
     """
-    measured = {f"{one.probe}.{one.measure}": one for one in verdict.findings}
+    found = {f"{one.probe}.{one.measure}": one for one in verdict.findings}
+    measured = {f"{step.probe}.{one.name}": one for step in record.steps for one in step.measurements} | found
     values = {
         name: float(one.value)
         for name, one in measured.items()

@@ -55,20 +55,18 @@ class Case:
     @cached_property
     def counters(self) -> Counters:
         """Of each counter the last answer; a flag that was ever raised stays raised."""
-        told = [one for step in self.record.steps for one in (step.before, step.after)]
+        told = [structs.astuple(one) for step in self.record.steps for one in (step.before, step.after)]
         answers: dict[str, object] = {}
-        for name in Counters.__struct_fields__:
-            values = [value for one in told if not isinstance(value := getattr(one, name), Absent)]
-            if values:
-                bad = [value for value in values if isinstance(value, bool) and value is not _GOOD.get(name, False)]
-                answers[name] = bad[0] if bad else values[-1]
-            elif told:
-                answers[name] = getattr(told[-1], name)
+        for name, column in zip(Counters.__struct_fields__, zip(*told, strict=True), strict=False):
+            last = next((value for value in reversed(column) if not isinstance(value, Absent)), column[-1])
+            raised = not _GOOD.get(name, False)
+            answers[name] = raised if isinstance(last, bool) and any(one is raised for one in column) else last
         return structs.replace(Counters(), **answers)
 
     def growth(self, step: StepRecord, counter: str) -> int:
         """By how much a counter rose during a step; 0 where either end is absent or it was reset meanwhile."""
-        return sum(max(0, change) for change in _changes((step.before, step.after), counter))
+        before, after = getattr(step.before, counter), getattr(step.after, counter)
+        return 0 if isinstance(before, Absent) or isinstance(after, Absent) else max(0, int(after) - int(before))
 
     def changes(self, counter: str) -> tuple[int, ...]:
         """Every change of a counter from one reading to the next, within steps and between them."""

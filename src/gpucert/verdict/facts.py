@@ -8,10 +8,12 @@ from collections.abc import Iterator
 from msgspec import structs
 
 from gpucert.catalogue.matching import MIB_PER_GIB, Match
+from gpucert.catalogue.model import Model
 from gpucert.diagnosis import kind_of
 from gpucert.outcome import Outcome
 from gpucert.reading import Absence, Absent, Reading
 from gpucert.record import Counters, Identity, Process, Record, Settings
+from gpucert.units import Unit, show
 from gpucert.verdict.verdict import Confidence, Diagnosed, Finding
 
 REMAPS_AT_MOST = 512
@@ -20,6 +22,8 @@ RETIRING_FROM, RETIRING_A_WEEK = 15, 1
 """DCGM fails a card with more than 15 pages retired for double-bit errors, of them more than one in seven days."""
 CHANNELS_MISSING_AT_MOST = 1 / 8
 """Of the bus: models of one chip and as many cores differ by more (a quarter, two P100), so that more is another."""
+PEAK_BANDWIDTH_BELOW = 0.02
+"""Data sheets round what clock and bus make: the catalogue is linted by the same share."""
 CONTENDING_MIB = 64
 """A display server that holds no more than this uses the card without contending for it."""
 
@@ -45,6 +49,7 @@ def judge_facts(
     """Findings and diagnoses of what the card answers, without any load. `processes` is None where nobody asked."""
     items = [
         *_identity(identity, match),
+        *_peak_bandwidth(identity, match.model),
         *_settings(settings, match),
         *_counters(counters, match),
         *(() if processes is None else _processes(processes)),
@@ -136,6 +141,27 @@ def _channels_missing(identity: Identity, match: Match) -> int:
         bits / memory.bus_bits
     )
     return channels if shrunk and not odd else 0
+
+
+def _peak_bandwidth(identity: Identity, model: Model | None) -> Iterator[Finding]:
+    """What its memory could do at its highest clock, in GB/s: two transfers of the bus width a clock.
+
+    NVML states the clock of every memory type so, HBM2 to GDDR7 (models.md §0). A card that is held below it is as fast
+    as others per clock, so that no rate tells. It only advises: board partners and firmware set clocks, and that is no
+    fault. A higher clock is the card's gain. nvidia-smi does not state the width, and then the model's stands in.
+    """
+    clock, stated = identity.max_memory_clock_mhz, identity.bus_bits
+    if model is None or isinstance(clock, Absent):
+        return
+    whose, bits = ("the model's ", model.memory.bus_bits) if isinstance(stated, Absent) else ("", stated)
+    peak, expected = 2 * clock * bits / 8000, model.memory.peak_gb_s
+    least = (1 - PEAK_BANDWIDTH_BELOW) * expected
+    reason = f"Its highest memory clock of {clock} MHz and {whose}{bits} bits make {show(peak, Unit.GBYTE_PER_SECOND)}"
+    outcome = Outcome.PASS if peak >= least else Outcome.FAIL
+    reason += "." if outcome is Outcome.PASS else f"; the model has {show(expected, Unit.GBYTE_PER_SECOND)}."
+    limit = f"≥ {show(least, Unit.GBYTE_PER_SECOND)}"
+    found = _finding("peak_bandwidth", outcome, round(peak, 1), limit, reason, _CATALOGUE)
+    yield structs.replace(found, unit=Unit.GBYTE_PER_SECOND.value, advisory=True)
 
 
 # What a person saw

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from msgspec import structs
 
+from gpucert.baselines.baseline import DTYPES, STREAMS
 from gpucert.baselines.limit import Baseline
 from gpucert.catalogue.matching import Match
 from gpucert.diagnosis import kind_of
@@ -33,6 +34,13 @@ SPLIT = ("config.mig", "config.vgpu")
 DISTURBED = (*SPLIT, "station.contention", "station.power")
 """Somebody else held the card back: how fast and how warm it is cannot be told, but wrong is wrong."""
 
+SLOWING = ("power.limit", "station.inlet", "station.airflow")
+"""The station keeps the clocks down: what a card does a second cannot be told, what it does a clock can."""
+
+PER_CLOCK = {f"gemm_sustained.{dtype}_rate": f"{dtype}_per_clock" for dtype in DTYPES}
+PER_CLOCK |= {f"memory_bandwidth.{stream}": f"{stream}_per_clock" for stream in STREAMS}
+"""Of each rate per second the measure of the same step that is the same rate per clock."""
+
 EXPLAINED_BY = {
     "compute.wrong": ("compute.sm", "compute.repeatable"),
     "device.crash": ("device.lost", "memory.ecc_uncorrected", "memory.contained"),
@@ -43,6 +51,7 @@ EXPLAINED_BY = {
     "memory.ecc_corrected": ("memory.ecc_uncorrected",),
     "performance.compute": DISTURBED,
     "performance.memory": (*DISTURBED, "memory.channel"),
+    "performance.clocks": (*DISTURBED, *SLOWING, "thermal.interface", "thermal.airflow", "thermal.throttle"),
     "sensor.absurd": ("device.lost",),
     "station.worker": ("device.lost",),
     "thermal.throttle": (*DISTURBED, "station.inlet", "station.airflow", "thermal.interface", "thermal.airflow"),
@@ -92,7 +101,7 @@ def _judged(
     items = [*judge_inspection(case.record), *run, *judge_links(case), *judge_cooling(case, shown)]
     findings = [*facts, *steps, *(one for one in items if isinstance(one, Finding))]
     diagnoses = [*told, *(one for one in items if isinstance(one, Diagnosed)), *diagnose_wrong(case, findings)]
-    diagnoses += _of_identity(findings, diagnoses) + _of_coverage(findings)
+    diagnoses += _of_identity(findings, diagnoses) + _of_coverage(findings) + _of_clocks(findings)
     kept = _each_once(diagnoses)
     return tuple(_excused(findings, kept)), kept
 
@@ -112,6 +121,18 @@ def _of_silicon(finding: Finding) -> bool:
 def _of_coverage(findings: Iterable[Finding]) -> list[Diagnosed]:
     short = [one for one in findings if one.measure == "coverage" and one.outcome is Outcome.FAIL]
     return [diagnosed("memory.coverage", short[0].reason)] if short else []
+
+
+def _of_clocks(findings: Iterable[Finding]) -> list[Diagnosed]:
+    """A rate per second that fails while the same per clock does not: no fault of the arithmetic or of the memory."""
+    every = tuple(findings)
+    outcomes = {(one.step, one.measure): one.outcome for one in every}
+    low = (one for one in every if one.outcome is Outcome.FAIL and f"{one.probe}.{one.measure}" in PER_CLOCK)
+    return [
+        diagnosed("performance.clocks", f"{one.measure}: {one.reason}", "likely")
+        for one in low
+        if outcomes.get((one.step, PER_CLOCK[f"{one.probe}.{one.measure}"])) in {Outcome.PASS, Outcome.MARGINAL}
+    ]
 
 
 def _each_once(diagnoses: Iterable[Diagnosed]) -> tuple[Diagnosed, ...]:
@@ -148,6 +169,8 @@ def _station_hides(finding: Finding, codes: Container[str]) -> bool:
         return disturbed or "station.inlet" in codes or "station.airflow" in codes
     if finding.measure.endswith("_per_clock"):
         return disturbed
+    if f"{finding.probe}.{finding.measure}" in PER_CLOCK:
+        return disturbed or any(code in codes for code in SLOWING)
     return split and (_of_silicon(finding) or finding.measure in {"memory_mib", "cuda_cores", "name"})
 
 

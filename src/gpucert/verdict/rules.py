@@ -34,7 +34,7 @@ class Rule(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     @property
     def told(self) -> bool:
         """Whether the value is only shown."""
-        return all(bound is None for bound in (self.at_most, self.at_least, self.equals, self.gate, self.model))
+        return (self.at_most, self.at_least, self.equals, self.gate, self.model) == (None,) * 5
 
 
 class RulesError(ValueError):

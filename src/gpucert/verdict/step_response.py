@@ -40,6 +40,10 @@ _GROUPS = len(TAU_BOUNDS_S)
 _LOW, _HIGH = np.log(np.array(TAU_BOUNDS_S)).T
 _MIDDLE, _HALF = (_LOW + _HIGH) / 2, (_HIGH - _LOW) / 2
 """Of ln τ, for each group."""
+_MEAN = np.full(BLOCK, 1 / BLOCK)
+_EACH, _EXPONENTS = np.arange(_GROUPS), np.arange(POWERS)
+_DAMPED = np.diag(np.repeat([0.0, 1.0], _GROUPS))
+"""Of a step in (R, x), what the search holds back: x alone."""
 
 
 @dataclass(frozen=True)
@@ -61,10 +65,10 @@ def fit(temperature_c: Array, watts: Array, *, drift: bool) -> Response:
     now = _at(problem, _start(problem))
     damping = 1e-3
     for _ in range(STEPS):
-        step, gain = _step(problem, now, damping)
+        step, gain = _step(now, damping)
         if gain < SETTLED * problem.variance(now.squares):
             break
-        then = _at(problem, np.clip(now.x + step, -1.0, 1.0))
+        then = _at(problem, np.minimum(np.maximum(now.x + step, -1.0), 1.0))
         if then.squares < now.squares:
             now, damping = then, damping / 10
         else:
@@ -97,11 +101,14 @@ class _Nodes:
     """Where the responses are worked out, and what makes coefficients of them.
 
     `to_power` is [row of the power, row of the response, node], the response of one block to its own power;
-    `to_state` [row of the response, node] what is left in it of the state before.
+    `to_state` [row of the response, node] what is left in it of the state before. `to_mean_power` and `to_mean_state`
+    are the same for the mean of a block's rows.
     """
 
     to_power: Array
     to_state: Array
+    to_mean_power: Array
+    to_mean_state: Array
     coefficients: Array
 
 
@@ -115,7 +122,8 @@ def _nodes() -> _Nodes:
     to_power = np.where(later[..., None] >= 0, (1 - a) * a ** np.maximum(later, 0)[..., None], 0.0)
     to_coefficients = np.linalg.inv(np.vander(places, increasing=True)).T
     spread = np.asarray(np.kron(np.eye(_GROUPS), to_coefficients), dtype=np.float64)
-    return _Nodes(to_power, a ** (rows[:, None] + 1), spread)
+    to_state = np.asarray(a ** (rows[:, None] + 1), dtype=np.float64)
+    return _Nodes(to_power, to_state, to_power.mean(axis=1), to_state.mean(axis=0), spread)
 
 
 def _problem(temperature_c: Array, watts: Array, *, drift: bool) -> _Problem:
@@ -123,15 +131,16 @@ def _problem(temperature_c: Array, watts: Array, *, drift: bool) -> _Problem:
     degrees, power = (row[: blocks * BLOCK].reshape(blocks, BLOCK) for row in (temperature_c, watts))
     minutes = np.arange(blocks * BLOCK).reshape(blocks, BLOCK) * (SPACING_S / 60)
     awake, states = _awake(power), _states(power)
-    means, weight = degrees[~awake].mean(axis=1), math.sqrt(BLOCK)
     nodes = _nodes()
     single = _responses(states[awake], power[awake], nodes.to_state, nodes.to_power)
-    joined = _responses(states[~awake], power[~awake], nodes.to_state.mean(axis=0), nodes.to_power.mean(axis=1))
-    other = [degrees, np.ones_like(degrees), *([minutes] if drift else [])]
-    columns = [np.concatenate([one[awake].ravel(), weight * one[~awake].mean(axis=1)]) for one in other]
-    design = np.column_stack([np.concatenate([single, weight * joined]), *columns])
+    joined = _responses(states[~awake], power[~awake], nodes.to_mean_state, nodes.to_mean_power)
+    other = np.stack([degrees, np.ones_like(degrees), *([minutes] if drift else [])])
+    asleep = other[:, ~awake]
+    means = asleep @ _MEAN
+    columns = np.hstack([other[:, awake].reshape(len(other), -1), math.sqrt(BLOCK) * means])
+    design = np.hstack([np.vstack([single, math.sqrt(BLOCK) * joined]), columns.T])
     gram = _without(design.T @ design, len(other) - 1)
-    scatter = float(np.sum((degrees[~awake] - means[:, None]) ** 2))
+    scatter = float(np.sum((asleep[0] - means[0][:, None]) ** 2))
     return _Problem(
         gram=nodes.coefficients.T @ gram[:-1, :-1] @ nodes.coefficients,
         by_temperature=nodes.coefficients.T @ gram[:-1, -1],
@@ -165,8 +174,9 @@ def _states(power: Array) -> Array:
 
 def _responses(states: Array, power: Array, to_state: Array, to_power: Array) -> Array:
     """The response at each node in some blocks, [row or block, node]: of each row, or of their mean, as is asked."""
-    before = states.reshape(len(states), *[1] * (to_state.ndim - 1), -1) * to_state
-    return np.asarray(before + np.tensordot(power, to_power, axes=1)).reshape(-1, to_state.shape[-1])
+    responses = states[:, None] * to_state
+    responses += (power @ to_power.reshape(BLOCK, -1)).reshape(responses.shape)
+    return responses.reshape(-1, to_state.shape[-1])
 
 
 def _without(gram: Array, last: int) -> Array:
@@ -182,13 +192,13 @@ def _without(gram: Array, last: int) -> Array:
 class _Point:
     """One choice of the time constants, with the resistances that follow from it.
 
-    `x` runs from −1 to 1 between the bounds of ln τ. `value` and `slope` (by x) make the three responses out of the
-    coefficients, [3·POWERS, 3].
+    `x` runs from −1 to 1 between the bounds of ln τ. `gram` and `by_temperature` are the normal equations of the three
+    responses and, for R = 1, their three derivatives by x.
     """
 
     x: Array
-    value: Array
-    slope: Array
+    gram: Array
+    by_temperature: Array
     r: Array
     squares: float
 
@@ -198,19 +208,15 @@ def _tau(x: Array) -> Array:
 
 
 def _at(problem: _Problem, x: Array) -> _Point:
-    powers = x[:, None] ** np.arange(POWERS)
-    slopes = np.concatenate([np.zeros((_GROUPS, 1)), powers[:, :-1] * np.arange(1, POWERS)], axis=1)
-    value, slope = _spread(powers), _spread(slopes)
-    a, b = value.T @ problem.gram @ value, value.T @ problem.by_temperature
+    powers = x[:, None] ** _EXPONENTS
+    columns = np.zeros((_GROUPS, POWERS, 2, _GROUPS))
+    columns[_EACH, :, 0, _EACH] = powers
+    columns[_EACH, 1:, 1, _EACH] = powers[:, :-1] * _EXPONENTS[1:]
+    to_columns = columns.reshape(_GROUPS * POWERS, 2 * _GROUPS)
+    gram, by_temperature = to_columns.T @ problem.gram @ to_columns, to_columns.T @ problem.by_temperature
+    a, b = gram[:_GROUPS, :_GROUPS], by_temperature[:_GROUPS]
     r = _not_negative(a, b)
-    return _Point(x, value, slope, r, problem.squares - float(r @ (2 * b - a @ r)))
-
-
-def _spread(rows: Array) -> Array:
-    """One row for each group, as columns that touch the coefficients of their own group alone."""
-    spread = np.zeros((_GROUPS, POWERS, _GROUPS))
-    spread[range(_GROUPS), :, range(_GROUPS)] = rows
-    return spread.reshape(_GROUPS * POWERS, _GROUPS)
+    return _Point(x, gram, by_temperature, r, problem.squares - float(r @ (2 * b - a @ r)))
 
 
 def _not_negative(a: Array, b: Array) -> Array:
@@ -227,19 +233,28 @@ def _not_negative(a: Array, b: Array) -> Array:
     return best
 
 
-def _step(problem: _Problem, now: _Point, damping: float) -> tuple[Array, float]:
+def _step(now: _Point, damping: float) -> tuple[Array, float]:
     """Of Levenberg and Marquardt, and by how much it promises to lower the squares; nothing is pushed over a bound."""
-    columns = np.hstack([now.value, now.slope * now.r])
-    normal = columns.T @ problem.gram @ columns
-    downhill = columns.T @ (problem.by_temperature - problem.gram @ (now.value @ now.r))
-    stuck = np.abs(now.x) >= 1
-    stuck &= now.x * downhill[_GROUPS:] > 0
-    alive = now.r > 0
-    free = np.flatnonzero(np.concatenate([alive, alive & ~stuck]))
-    normal[range(_GROUPS, 2 * _GROUPS), range(_GROUPS, 2 * _GROUPS)] *= 1 + damping
+    scale = _scale(now.r)
+    normal = now.gram * scale * scale[:, None]
+    downhill = (now.by_temperature - now.gram[:, :_GROUPS] @ now.r) * scale
+    normal += damping * _DAMPED * normal
+    free = scale > 0
+    free[:_GROUPS] = free[_GROUPS:]
+    free[_GROUPS:] &= now.x * np.sign(downhill[_GROUPS:]) < 1
     step = np.zeros(2 * _GROUPS)
-    step[free] = np.linalg.solve(normal[np.ix_(free, free)], downhill[free])
+    if free.all():
+        step[:] = np.linalg.solve(normal, downhill)
+    else:
+        step[free] = np.linalg.solve(normal[free][:, free], downhill[free])
     return step[_GROUPS:], float(step @ downhill)
+
+
+def _scale(r: Array) -> Array:
+    """What makes a derivative by (R, x) of one for R = 1."""
+    scale = np.ones(2 * _GROUPS)
+    scale[_GROUPS:] = r
+    return scale
 
 
 @cache
@@ -264,6 +279,8 @@ def _start(problem: _Problem) -> Array:
 
 def _covariance(problem: _Problem, now: _Point) -> Array:
     """Of (R, ln τ), from the Jacobian at the solution; what is not identified has little weight in any Z."""
-    jacobian = np.hstack([now.value, now.slope * (now.r / _HALF)])
-    normal = jacobian.T @ problem.gram @ jacobian
-    return np.asarray(np.linalg.pinv(normal, rcond=1e-12, hermitian=True) * problem.variance(now.squares))
+    scale = _scale(now.r / _HALF)
+    normal = now.gram * scale * scale[:, None]
+    squares, axes = np.linalg.eigh(normal)
+    told = squares > 1e-12 * squares[-1]
+    return np.asarray((axes[:, told] / squares[told]) @ axes[:, told].T * problem.variance(now.squares))

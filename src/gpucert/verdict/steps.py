@@ -6,6 +6,7 @@ Nothing unread, unset, skipped, of another unit or not a number ever ends as a p
 import math
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 
 from msgspec import structs
 
@@ -112,8 +113,9 @@ def _tells_wrong(measurement: Measurement) -> bool:
 
 def _measures(case: Case, step: StepRecord, *, needed: bool) -> Iterator[Finding]:
     yield from _undeclared(step, needed=needed)
+    measured = {one.name: one for one in reversed(step.measurements)}  # the first of a name counts
     for declared in step.declared:
-        finding = _measure(case, step, declared, needed=needed)
+        finding = _measure(case, step, declared, measured.get(declared.name), needed=needed)
         if finding is not None:
             yield finding
 
@@ -121,11 +123,9 @@ def _measures(case: Case, step: StepRecord, *, needed: bool) -> Iterator[Finding
 def _undeclared(step: StepRecord, *, needed: bool) -> Iterator[Finding]:
     """What the probe must measure and did not promise, and what it measured twice or without a promise."""
     declared = {one.name for one in step.declared}
-    measured = Counter(one.name for one in step.measurements)
-    asked = {name for name, rule in rules.shipped().items() if rule.needed} | set(defaults.shipped().measures)
-    for name in sorted(asked):
-        probe, _, measure = name.partition(".")
-        if probe == step.probe and measure not in declared and step.status is StepStatus.RAN:
+    measured = Counter([one.name for one in step.measurements])
+    for measure in _asked().get(step.probe, ()):
+        if measure not in declared and step.status is StepStatus.RAN:
             missing = Declared(measure, Unit.COUNT)
             yield _of(step, missing, Outcome.ERROR, "The probe did not promise this measure.", needed=needed)
     for name, times in measured.items():
@@ -134,11 +134,23 @@ def _undeclared(step: StepRecord, *, needed: bool) -> Iterator[Finding]:
             yield _of(step, odd, Outcome.ERROR, "Measured twice, or without a promise.", needed=needed)
 
 
-def _measure(case: Case, step: StepRecord, declared: Declared, *, needed: bool) -> Finding | None:
+@cache
+def _asked() -> dict[str, list[str]]:
+    """The measures that each probe must promise, because a rule needs them or a baseline has them."""
+    asked = {name for name, rule in rules.shipped().items() if rule.needed} | set(defaults.shipped().measures)
+    by_probe: dict[str, list[str]] = {}
+    for name in sorted(asked):
+        probe, _, measure = name.partition(".")
+        by_probe.setdefault(probe, []).append(measure)
+    return by_probe
+
+
+def _measure(
+    case: Case, step: StepRecord, declared: Declared, measurement: Measurement | None, *, needed: bool
+) -> Finding | None:
     """One declared measure; None for one that is only told and is there, and for a repeat that is pooled."""
     name = f"{step.probe}.{declared.name}"
     rule = rules.shipped().get(name)
-    measurement = next((one for one in step.measurements if one.name == declared.name), None)
     if measurement is None:
         return _of(step, declared, Outcome.ERROR, "The probe promised this measure and left it unset.", needed=needed)
     if measurement.unit is not declared.unit or (rule is not None and rule.unit is not measurement.unit):
@@ -155,8 +167,10 @@ def _measure(case: Case, step: StepRecord, declared: Declared, *, needed: bool) 
     if declared.name == "coverage" and measurement.value > 100:
         reason = f"{_shown(measurement.value, declared.unit)} of the memory cannot be covered."
         return _of(step, declared, Outcome.ERROR, reason, needed=needed, value=measurement.value)
-    if rule is not None:
-        return None if rule.told else _ruled(case, step, measurement, rule, needed=needed and rule.needed)
+    if rule is not None and not rule.told:
+        return _ruled(case, step, measurement, rule, needed=needed and rule.needed)
+    if rule is not None and (case.baseline is None or case.baseline.find(name) is None):
+        return None
     return _beside_baseline(case, step, measurement, needed=needed)
 
 
@@ -281,6 +295,8 @@ def _without_limit(case: Case, step: StepRecord, declared: Declared, value: floa
 def pooled(case: Case, step: StepRecord, measurement: Measurement) -> Measurement:
     """The measurement of a step together with those of the steps that repeated it."""
     again = [one for one in case.record.steps if one.repeat_of == step.index and one.status is StepStatus.RAN]
+    if not again:
+        return measurement
     repeated = (m for one in again if one.probe == step.probe for m in one.measurements if m.name == measurement.name)
     same = [measurement, *(one for one in repeated if one.unit is measurement.unit)]
     known = [one for one in same if not isinstance(one.value, Absent) and math.isfinite(one.value)]
