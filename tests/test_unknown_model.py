@@ -57,8 +57,8 @@ def test_a_healthy_one_is_ungraded_and_has_no_tier(tmp_path: Path, model: str) -
 
 ABSOLUTE = {
     "a stuck bit": (RTX_3090, 'kind = "stuck_bit"\noffset = 40961\nbit = 3\nvalue = 1', "memory.hard"),
-    "aliasing": (RTX_3090, 'kind = "alias"\nfrom = 1048576\nto = 9437184\nbytes = 65536', "memory.alias"),
-    "half of its memory": (RTX_3090, 'kind = "fake_memory"\nreal_mib = 8', "identity.memory"),
+    "aliasing": (RTX_3090, 'kind = "alias"\nfrom = 1048576\nto = 5242880\nbytes = 65536', "memory.alias"),
+    "half of its memory": (RTX_3090, 'kind = "fake_memory"\nreal_mib = 4', "identity.memory"),
     "wrong integers": (RTX_3090, 'kind = "wrong_every_time"\nunit = "int32"', "compute.repeatable"),
     "a wrong multiprocessor": (A100, 'kind = "sm_arithmetic"\nsm = 17\nunit = "fp32"\nevery = 97', "compute.sm"),
     "an uncorrectable error": (A100, 'kind = "ecc_uncorrected"\nat_s = 5', "memory.ecc_uncorrected"),
