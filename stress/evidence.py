@@ -27,7 +27,7 @@ class Evidence:
     again: int = 0
     """In how many other sweeps it was wrong."""
     copied: bool = False
-    """The copy engine had put it there, from a word that was right."""
+    """It was wrong where the copy engine had put it."""
     rewritten: tuple[Tries, ...] = ()
     """Rewritten and read, one entry for each polarity."""
     stared: Tries = _UNTRIED
@@ -57,10 +57,8 @@ def classify(evidence: Evidence) -> str:
     wrong, tries = evidence.reread or _UNTRIED
     if wrong < tries and (wrong or evidence.again or evidence.repeated[0]):
         return "intermittent"  # because it was wrong in a read, and not in its cell
-    if evidence.copied and wrong:
-        return "path"
     if evidence.repeated[0]:
-        return "coupling"
+        return "path" if evidence.copied else "coupling"
     return "soft" if wrong else "transient"
 
 

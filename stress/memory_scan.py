@@ -5,12 +5,12 @@ wrong, self_test.py plants faults of its own before. Here they are put in order.
 """
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from gpucert.stress.backend import WORD_BYTES, Backend, OutOfMemoryError, Pattern, PatternKind, Region
-from gpucert.stress.phases import PROFILES, SEEDS, Phase, Profile
+from gpucert.stress.phases import PROFILES, SEEDS, Phase, Profile, stare
 from gpucert.stress.self_test import SelfTest, self_test
 from gpucert.stress.sweeper import Books, ClearAnswerError, Sweeper, inverse
 from gpucert.stress.wrong_words import Inquiry, Located
@@ -21,11 +21,14 @@ HEADROOM_BYTES = 64 << 20
 """Left free on a card of real size, for the driver and for the flush."""
 CANARY_SHARE = 100
 """A canary is one so many-th of the tested memory."""
+CORRECTED_READS = 100
+"""How often everything is read in each polarity where ECC corrected something that does not come again."""
 MISREAD_ONCE_IN = 100
 """The escape is told for a cell that is misread once in so many reads."""
 
 Tell = Callable[[float, str], None]
 """Called with the share that is done and what comes next."""
+Work = Callable[[], None]
 Corrected = Callable[[], int]
 """How many errors ECC has corrected by now; always the same where nobody knows."""
 
@@ -147,10 +150,10 @@ class _Rounds:
         canaries = _Canaries(everything.within(windows), self._seed)
         return (
             any(self._ends(phase, everything) for phase in profile.first)
-            or self._stood(canaries.place, canaries.place, 1)
-            or any(self._ends(phase, rest) or self._survived(canaries, phase, rest) for phase in profile.cold)
-            or any(self._ends(phase, canaries.sweeper, share=2 / CANARY_SHARE) for phase in profile.cold)
-            or any(self._ends(phase, everything) for phase in profile.hot)
+            or self._stood(canaries.place, canaries.place, 1, canaries.stare)
+            or any(self._ends(phase, rest) or self._survived(canaries, phase, rest) for phase in profile.guarded)
+            or any(self._ends(phase, canaries.sweeper, share=2 / CANARY_SHARE) for phase in profile.guarded)
+            or any(self._ends(phase, everything) for phase in profile.after)
         )
 
     def _ends(self, phase: Phase, sweeper: Sweeper, share: float = 1.0) -> bool:
@@ -163,7 +166,10 @@ class _Rounds:
         def run() -> None:
             phase.run(sweeper, self._seed)
 
-        return self._stood(run, run, phase.repeats)
+        def look_often() -> None:
+            stare(CORRECTED_READS).run(sweeper, self._seed)
+
+        return self._stood(run, run, phase.repeats, look_often)
 
     def _survived(self, canaries: "_Canaries", phase: Phase, sweeper: Sweeper) -> bool:
         """Look after the canaries when a phase has worked around them; True where nothing more need be asked."""
@@ -172,9 +178,9 @@ class _Rounds:
             phase.run(sweeper, self._seed)
             canaries.look()
 
-        return self._stood(canaries.look, again, phase.repeats)
+        return self._stood(canaries.look, again, phase.repeats, canaries.stare)
 
-    def _stood(self, work: Callable[[], None], repeat: Callable[[], None], repeats: int) -> bool:
+    def _stood(self, work: Work, repeat: Work, repeats: int, look_often: Work) -> bool:
         """Do some work and look into what was wrong in it; True where nothing more need be asked."""
         clear, before = False, self._corrected()
         try:
@@ -183,16 +189,16 @@ class _Rounds:
             clear = True
         if self._corrected() > before:
             self._done.corrected_phases += 1
-            self._correct_again(repeat, repeats)
+            self._correct_again([*[repeat] * repeats, look_often])
         self._inquiry.look_into(repeat, repeats)
         return clear or self._inquiry.aliased
 
-    def _correct_again(self, repeat: Callable[[], None], repeats: int) -> None:
-        """Repeat what ECC had to correct, until it has to again."""
-        for _ in range(repeats):
+    def _correct_again(self, attempts: Iterable[Work]) -> None:
+        """Do what may show whether ECC must correct something again, until it does."""
+        for attempt in attempts:
             before = self._corrected()
             with suppress(ClearAnswerError):
-                repeat()
+                attempt()
             if self._corrected() > before:
                 self._done.corrected_phases += 1
                 return
@@ -213,6 +219,11 @@ class _Canaries:
             for data in (inverse(pattern), pattern):
                 self.sweeper.write(data, window)
                 self.sweeper.verify(data, regions=window)
+
+    def stare(self) -> None:
+        """Compare them very often."""
+        for _ in range(2 * CORRECTED_READS):
+            self.look()
 
     def look(self) -> None:
         """Compare them."""

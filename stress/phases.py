@@ -41,32 +41,32 @@ class Phase:
 class Profile:
     """How much is done in one round.
 
-    `first` has all memory, before anything else makes sense. `cold` runs while canaries stand, and afterwards once more
-    where they stood. `hot` has all memory again; of it, what waits runs in the first round only, because that takes the
-    time of many sweeps.
+    `first` has all memory, before anything else makes sense. `guarded` runs while canaries stand, and afterwards once
+    more where they stood. `after` has all memory again; of it, what waits runs in the first round only, because that
+    takes the time of many sweeps.
     """
 
     first: tuple[Phase, ...]
-    cold: tuple[Phase, ...]
-    hot: tuple[Phase, ...]
+    guarded: tuple[Phase, ...]
+    after: tuple[Phase, ...]
     peeks: int
     """How often a word that seems right again is stared at in each polarity."""
 
     @property
     def phases(self) -> tuple[Phase, ...]:
         """All of them, in order."""
-        return self.first + self.cold + self.hot
+        return self.first + self.guarded + self.after
 
     def without(self, name: str) -> "Profile":
         """The same without a phase, to see what is lost."""
-        first, cold, hot = (
-            tuple(phase for phase in part if phase.name != name) for part in (self.first, self.cold, self.hot)
+        first, guarded, after = (
+            tuple(phase for phase in part if phase.name != name) for part in (self.first, self.guarded, self.after)
         )
-        return replace(self, first=first, cold=cold, hot=hot)
+        return replace(self, first=first, guarded=guarded, after=after)
 
     def without_waits(self) -> "Profile":
         """What is left for further rounds."""
-        return replace(self, hot=tuple(phase for phase in self.hot if not phase.waits_s))
+        return replace(self, after=tuple(phase for phase in self.after if not phase.waits_s))
 
 
 def own() -> Phase:
@@ -224,23 +224,22 @@ def stare(reads: int) -> Phase:
 _SECTORS = modulo(PatternKind.MODULO_SECTOR, "modulo")
 
 PROFILES = {
-    "quick": Profile(first=(own(),), cold=(random(1), _SECTORS, march()), hot=(), peeks=150),
+    "quick": Profile(first=(own(),), guarded=(random(1), _SECTORS), after=(march(),), peeks=150),
     "standard": Profile(
         first=(own(),),
-        cold=(random(2), _SECTORS, march(), backgrounds(), walking(4), moving()),
-        hot=(soak(60), heated(8), fading(10), dip(15), stare(71)),
+        guarded=(random(2), _SECTORS),
+        after=(
+            *(march(), backgrounds(), walking(4), moving()),
+            *(soak(60), heated(8), fading(10), dip(15), stare(71)),
+        ),
         peeks=300,
     ),
     "deep": Profile(
         first=(own(),),
-        cold=(random(16), _SECTORS, march(), backgrounds(), walking(32), moving()),
-        hot=(
-            soak(180),
-            heated(100),
-            replace(_SECTORS, name="modulo hot"),
-            fading(60),
-            dip(15),
-            stare(2300),
+        guarded=(random(16), _SECTORS),
+        after=(
+            *(march(), backgrounds(), walking(32), moving()),
+            *(soak(180), heated(100), replace(_SECTORS, name="modulo hot"), fading(60), dip(15), stare(2300)),
             modulo(PatternKind.MODULO_HALF, "modulo of halves"),
         ),
         peeks=3000,

@@ -46,6 +46,8 @@ class Suspect:
     """Read again at once; None where the same sweep had replaced it, or nobody looked."""
     again: int = 0
     """In how many other sweeps the word was wrong, too."""
+    origin: "Suspect | None" = None
+    """Of a word that the copy engine had moved, the one that it came from: this one may be at fault, or that one."""
 
 
 @dataclass
@@ -193,8 +195,16 @@ class Sweeper:
             elif len(self.suspects) < KEPT:
                 suspect = Suspect(self.phase, pattern, region, wrong, self.backend.seconds(), rested_s)
                 self.suspects[wrong.word] = suspect
+                if pattern.shift:
+                    came_from = replace(wrong, word=wrong.word - pattern.shift)
+                    suspect.origin = replace(suspect, region=self._home(came_from.word), wrong=came_from)
+                    self.suspects[came_from.word] = suspect.origin
                 if not replaced and len(self.suspects) <= EXAMINED:
                     suspect.reread = read(self.backend, region, wrong.word, wrong.expected, REREADS)
+
+    def _home(self, word: int) -> Region:
+        """The tested region that a word lies in."""
+        return next(one for one in self.whole if one.first_word <= word < one.first_word + one.words)
 
     def _proven(self, region: Region, pattern: Pattern, total: int, words: int) -> int:
         """How many of these words the sum proves to have been loaded, with those of earlier sweeps that wait for it."""

@@ -84,11 +84,12 @@ class Inquiry:
         if left:
             self._repeat(left, repeat, repeats, evidence)
         kinds = {word: classify(found) for word, found in evidence.items()}
-        together = self._together(set(kinds.values()))
+        self._told |= _beside_the_point(new, kinds)
+        together = self._together({kind for word, kind in kinds.items() if word not in self._told})
         for number, one in enumerate(self.located):
             if together is not None and one.kind not in (together, "alias"):
                 self._tell_anew(number, together)
-        for suspect in new:
+        for suspect in (one for one in new if one.wrong.word not in self._told):
             kind = kinds.get(suspect.wrong.word, "unclassified")
             found = evidence.get(suspect.wrong.word, Evidence())
             self._tell(suspect, kind if together is None or kind == "alias" else together, found)
@@ -149,7 +150,7 @@ class Inquiry:
         evidence = Evidence(
             reread=suspect.reread,
             again=suspect.again,
-            copied=suspect.pattern.shift != 0,
+            copied=suspect.origin is not None,
             rewritten=rewritten(self._backend, suspect),
         )
         if classify(evidence) != "transient":
@@ -190,6 +191,16 @@ class Inquiry:
                 wrong[one.wrong.word] += one.again > before[one.wrong.word]
         for word, seen in wrong.items():
             evidence[word] = replace(evidence[word], repeated=(seen, times))
+
+
+def _beside_the_point(new: Iterable[Suspect], kinds: dict[int, str]) -> set[int]:
+    """Of each moved word and the one that it came from the one that is not at fault."""
+
+    def clear(suspect: Suspect) -> bool:
+        return kinds.get(suspect.wrong.word, "unclassified") not in ("soft", "transient", "path", "unclassified")
+
+    pairs = [(one, one.origin) for one in new if one.origin is not None]
+    return {(one if clear(origin) and not clear(one) else origin).wrong.word for one, origin in pairs}
 
 
 def _unexplained(evidence: Evidence) -> bool:

@@ -394,11 +394,20 @@ def test_a_product_that_was_wrong_only_once_is_not_forgiven_with_its_reference(
     assert (product.wrong, product.first_wrong[0].word) == (1, 9)
 
 
-SHORT = replace(PROFILES["quick"], cold=(phases.random(1),), peeks=20)
+SHORT = replace(PROFILES["quick"], guarded=(phases.random(1),), peeks=20)
 EVERY_KIND = replace(
     SHORT,
-    cold=(*PROFILES["quick"].cold, phases.backgrounds(1), phases.walking(1), phases.moving()),
-    hot=(phases.soak(0.01), phases.heated(2), phases.fading(0.01), phases.dip(0.01), phases.stare(1)),
+    after=(
+        *PROFILES["quick"].after,
+        phases.backgrounds(1),
+        phases.walking(1),
+        phases.moving(),
+        phases.soak(0.01),
+        phases.heated(2),
+        phases.fading(0.01),
+        phases.dip(0.01),
+        phases.stare(1),
+    ),
 )
 
 
@@ -445,7 +454,7 @@ def test_an_allocation_that_fails_half_way_is_memory_that_was_not_covered(
         return int(given(size))
 
     monkeypatch.setattr(runtime, "malloc", refuse)
-    done = scanned(gpu, replace(SHORT, cold=()))
+    done = scanned(gpu, replace(SHORT, guarded=()))
     assert 0 < done.coverage_percent < 25
     assert done.books.words_compared == done.books.words_expected > 0
 

@@ -78,6 +78,7 @@ COUPLED = 'kind = "coupling"\naggressor = {}\nvictim = {}\nbit = 4'
         (COUPLED.format(3_000_000, 400_000), "coupling", QUICK),
         (COUPLED.format(40960, 1_000_032) + "\nchanges = 2", "coupling", QUICK),
         ('kind = "neighbourhood"\noffset = 40960\nbit = 3\nreach = 1', "hard", STANDARD),
+        ('kind = "retention"\noffset = 40960\nbit = 3\nhold_ms = 20\nabove_c = 41', "retention", STANDARD),
         ('kind = "copy_engine"\nbit = 9\nevery = 5000', "path", STANDARD),
         ('kind = "intermittent"\noffset = 40960\nbit = 3\nprobability = 0.5', "intermittent", QUICK),
         ('kind = "intermittent"\noffset = 40960\nbit = 3\nprobability = 0.02', "intermittent", STANDARD),
@@ -179,7 +180,7 @@ class _BadPath(HostBackend):
 
 
 def test_words_that_only_one_sm_reads_wrongly_are_blamed_on_the_path() -> None:
-    done = scanned(profile=replace(QUICK, first=(), cold=(), hot=(_read_once(),)), backend=_BadPath(11))
+    done = scanned(profile=replace(QUICK, first=(), guarded=(), after=(_read_once(),)), backend=_BadPath(11))
     assert {(one.kind, one.sm) for one in done.located} == {("path", 11)}
 
 
@@ -322,7 +323,7 @@ def test_a_scan_fills_its_time_on_a_card_and_not_on_a_host() -> None:
         (Evidence(reread=(3, 3), rewritten=((0, 8), (0, 8)), rested=(1, 1)), "retention"),
         (Evidence(rewritten=((0, 8), (0, 8)), stared=(0, 300), repeated=(3, 3)), "coupling"),
         (Evidence(reread=(3, 3), rewritten=((0, 8), (0, 8)), repeated=(1, 3)), "coupling"),
-        (Evidence(reread=(3, 3), copied=True, rewritten=((0, 8), (0, 8)), repeated=(3, 3)), "path"),
+        (Evidence(copied=True, rewritten=((0, 8), (0, 8)), repeated=(3, 3)), "path"),
         (Evidence(reread=(3, 3), rewritten=((0, 8), (0, 8)), rested=(0, 1), repeated=(0, 3)), "soft"),
         (Evidence(reread=(0, 3), rewritten=((0, 8), (0, 8)), stared=(0, 300), repeated=(0, 3)), "transient"),
         (Evidence(rewritten=((0, 8), (0, 8)), stared=(0, 300), repeated=(0, 3)), "transient"),
