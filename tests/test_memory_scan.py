@@ -370,3 +370,30 @@ def test_both_polarities_prove_each_other(seed: int, kind: PatternKind, inverted
     sweeper.both(first)
     assert books.words_compared == books.words_expected == 2 * regions[0].words
     assert random(1).touches == 4
+
+
+@pytest.mark.parametrize(
+    ("counted", "phases", "attempts"),
+    [
+        ([0, 0], 0, 0),
+        ([0, 1], 1, 4),  # own three times more, and everything read very often
+        ([0, 1, 1, 2], 2, 1),
+        ([0, 1, 1, 1, 1, 5], 2, 2),
+    ],
+)
+def test_a_phase_in_which_ecc_corrected_something_is_run_again_until_it_must_again(
+    counted: list[int], phases: int, attempts: int
+) -> None:
+    """The counter is asked before and after each attempt; at the end of the list it stands still."""
+    asked = iter(counted)
+    backend = _Counting()
+    only_own = replace(QUICK, guarded=(), after=())
+    done = scan(
+        backend, only_own, 5, lambda: 0.0, lambda *_: None, lambda _: None, lambda: next(asked, counted[-1])
+    )  # fmt: skip
+    assert done.corrected_phases == phases
+    own = 2 * sum(region.words for region in backend.reserve(0))
+    canaries = 2 * own // 2 // memory_scan.CANARY_SHARE * 2
+    read = done.books.words_expected - canaries
+    expected = own * (1 + min(attempts, 3)) + (memory_scan.CORRECTED_READS * own if attempts == 4 else 0)
+    assert read == pytest.approx(expected, rel=0.01)

@@ -46,7 +46,7 @@ _TABLE = (
     Kind(
         "memory.transient",
         "A read returned a wrong value once; the stored data was right.",
-        "The first re-read after an L2 flush was already right.",
+        "The first re-read after an L2 flush was right, and so were hundreds of others.",
         "Run the burn-in plan and watch for the same SM or the same lanes.",
     ),
     Kind(
@@ -58,7 +58,7 @@ _TABLE = (
     Kind(
         "memory.coupling",
         "A memory cell changes when another one is written.",
-        "The same address is wrong after its neighbours were written in one order, and right after the other.",
+        "The same address is wrong whenever the same phase runs, and right after a rewrite, many reads and a rest.",
         "Not for use without ECC. Replace the memory device, or grade for parts.",
     ),
     Kind(
@@ -75,8 +75,8 @@ _TABLE = (
     ),
     Kind(
         "memory.path",
-        "Data is damaged between the memory and the arithmetic (L2, crossbar or load-store path), behind ECC.",
-        "Errors follow the reading SM or appear with ECC on and clean ECC counters.",
+        "Data is damaged on its way from or to the memory (L2, crossbar, load-store path, copy engine), behind ECC.",
+        "Errors follow the reading SM or the copy engine, or appear with ECC on and clean ECC counters.",
         "Reset the card and test again; if it repeats, grade for parts.",
     ),
     Kind(
