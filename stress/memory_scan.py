@@ -126,6 +126,7 @@ class _Rounds:
         self._done = done
         self._tell = tell
         self._corrected = corrected
+        self._corrected_before = corrected()
         self._seed = 0
         self._past = 0.0
 
@@ -149,14 +150,16 @@ class _Rounds:
         rest = everything.within(_outside(everything.whole, windows))
         canaries = _Canaries(everything.within(windows), self._seed)
         return (
-            any(self._ends(phase, everything) for phase in profile.first)
-            or self._stood(canaries.place, canaries.place, 1, canaries.stare)
-            or any(self._ends(phase, rest) or self._survived(canaries, phase, rest) for phase in profile.guarded)
-            or any(self._ends(phase, canaries.sweeper, share=2 / CANARY_SHARE) for phase in profile.guarded)
-            or any(self._ends(phase, everything) for phase in profile.after)
+            any(self._settles(phase, everything) for phase in profile.first)
+            or self._settled(canaries.place, canaries.place, 1, canaries.stare)
+            or any(
+                self._settles(phase, rest) or self._canaries_settle(canaries, phase, rest) for phase in profile.guarded
+            )
+            or any(self._settles(phase, canaries.sweeper, share=2 / CANARY_SHARE) for phase in profile.guarded)
+            or any(self._settles(phase, everything) for phase in profile.after)
         )
 
-    def _ends(self, phase: Phase, sweeper: Sweeper, share: float = 1.0) -> bool:
+    def _settles(self, phase: Phase, sweeper: Sweeper, share: float = 1.0) -> bool:
         """Run one phase; True where nothing more need be asked after it."""
         whole = sum(one.touches + one.waits_s for one in self._profile.phases)
         self._tell(min(self._past / whole, 1.0), f"round {self._done.rounds}, {phase.name}")
@@ -169,26 +172,25 @@ class _Rounds:
         def look_often() -> None:
             stare(CORRECTED_READS).run(sweeper, self._seed)
 
-        return self._stood(run, run, phase.repeats, look_often)
+        return self._settled(run, run, phase.repeats, look_often)
 
-    def _survived(self, canaries: "_Canaries", phase: Phase, sweeper: Sweeper) -> bool:
+    def _canaries_settle(self, canaries: "_Canaries", phase: Phase, sweeper: Sweeper) -> bool:
         """Look after the canaries when a phase has worked around them; True where nothing more need be asked."""
 
         def again() -> None:
             phase.run(sweeper, self._seed)
             canaries.look()
 
-        return self._stood(canaries.look, again, phase.repeats, canaries.stare)
+        return self._settled(canaries.look, again, phase.repeats, canaries.stare)
 
-    def _stood(self, work: Work, repeat: Work, repeats: int, look_often: Work) -> bool:
+    def _settled(self, work: Work, repeat: Work, repeats: int, look_often: Work) -> bool:
         """Do some work and look into what was wrong in it; True where nothing more need be asked."""
-        clear, before = False, self._corrected()
+        clear = False
         try:
             work()
         except ClearAnswerError:
             clear = True
-        if self._corrected() > before:
-            self._done.corrected_phases += 1
+        if self._had_to_correct():
             self._correct_again([*[repeat] * repeats, look_often])
         self._inquiry.look_into(repeat, repeats)
         return clear or self._inquiry.aliased
@@ -196,12 +198,16 @@ class _Rounds:
     def _correct_again(self, attempts: Iterable[Work]) -> None:
         """Do what may show whether ECC must correct something again, until it does."""
         for attempt in attempts:
-            before = self._corrected()
             with suppress(ClearAnswerError):
                 attempt()
-            if self._corrected() > before:
-                self._done.corrected_phases += 1
+            if self._had_to_correct():
                 return
+
+    def _had_to_correct(self) -> bool:
+        """Whether ECC has corrected something since this was asked last, so that no error falls between two phases."""
+        before, self._corrected_before = self._corrected_before, self._corrected()
+        self._done.corrected_phases += self._corrected_before > before
+        return self._corrected_before > before
 
 
 class _Canaries:

@@ -4,7 +4,7 @@ import random
 from dataclasses import dataclass
 
 from gpucert.stress import patterns
-from gpucert.stress.backend import Backend, Pattern, PatternKind, Region, WrongWord
+from gpucert.stress.backend import Backend, Pattern, PatternKind, Region
 from gpucert.stress.evidence import Evidence, classify, data_line, owner
 from gpucert.stress.sweeper import Suspect
 from gpucert.stress.wrong_words import rewritten
@@ -55,20 +55,23 @@ def self_test(backend: Backend, regions: tuple[Region, ...], seed: int) -> SelfT
     backend.flush()
     unsound = {wrong.word for wrong in backend.verify(region, pattern).first_wrong}
     plants = _plants(region, pattern, chooser, unsound)
-    for word, value in plants.all.items():
+    damaged = plants.all
+    for word, value in damaged.items():
         backend.poke(region, word, value)
     backend.flush()
     seen = {wrong.word: wrong for wrong in backend.verify(region, pattern).first_wrong if wrong.word not in unsound}
-    right = {word: wrong for word, wrong in seen.items() if plants.all.get(word) == wrong.actual}
+    right = {word: wrong for word, wrong in seen.items() if damaged.get(word) == wrong.actual}
     if len(right) < len(seen):
-        return SelfTest(len(plants.all), 0)
+        return SelfTest(len(damaged), 0)
     suspects = {word: Suspect("self-test", pattern, region, wrong, 0.0, 0.0) for word, wrong in right.items()}
     found = _damaged(backend, [suspects[word] for word in plants.bit | plants.sector if word in suspects])
     found += sum(
-        owner(regions, suspects[word]) == _owner(pattern, right[word]) for word in plants.swapped if word in suspects
+        owner(regions, suspects[word]) == patterns.owner(pattern, right[word].actual)
+        for word in plants.swapped
+        if word in suspects
     )
     found += _lane([suspects[word] for word in plants.lane if word in suspects], plants.lane_number)
-    return SelfTest(len(plants.all), found)
+    return SelfTest(len(damaged), found)
 
 
 def _damaged(backend: Backend, suspects: list[Suspect]) -> int:
@@ -83,10 +86,6 @@ def _damaged(backend: Backend, suspects: list[Suspect]) -> int:
 def _lane(suspects: list[Suspect], number: int) -> int:
     """All of them if they are told to be one lane, the right one."""
     return len(suspects) if data_line(suspects) == number else 0
-
-
-def _owner(pattern: Pattern, wrong: WrongWord) -> int:
-    return patterns.owner(pattern, wrong.actual)
 
 
 def _plants(region: Region, pattern: Pattern, chooser: random.Random, unsound: set[int]) -> Plants:

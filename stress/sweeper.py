@@ -22,7 +22,7 @@ EXAMINED = 64
 REREADS = 3
 PIECE_S = 0.4
 """How long the card works before anybody may interrupt."""
-Half = tuple[Region, ...]
+Regions = tuple[Region, ...]
 Tries = tuple[int, int]
 """Times wrong, times tried."""
 
@@ -78,8 +78,11 @@ class Books:
 
     @property
     def slowest_chunk_percent(self) -> float:
-        """How much slower the slowest chunk is compared than the median of those of the same, most usual, size."""
-        usual = Counter(region.words for region in self.by_chunk).most_common(1)[0][0]
+        """How much slower the slowest chunk is than the median of all chunks of the size that was compared most."""
+        compared: Counter[int] = Counter()
+        for region, (words, _) in self.by_chunk.items():
+            compared[region.words] += words
+        ((usual, _),) = compared.most_common(1)
         rates = [words / seconds for region, (words, seconds) in self.by_chunk.items() if region.words == usual]
         return 100 * (1 - min(rates) / median(rates))
 
@@ -113,7 +116,7 @@ class Sweeper:
         self._waiting.clear()
 
     def write(
-        self, pattern: Pattern, regions: Half | None = None, *, descending: bool = False, others: bool = False
+        self, pattern: Pattern, regions: Regions | None = None, *, descending: bool = False, others: bool = False
     ) -> None:
         """Store a pattern everywhere, or in some regions."""
         for region in _ordered(regions or self.regions, descending=descending):
@@ -124,7 +127,7 @@ class Sweeper:
         self,
         pattern: Pattern,
         then_write: Pattern | None = None,
-        regions: Half | None = None,
+        regions: Regions | None = None,
         *,
         descending: bool = False,
     ) -> None:
@@ -155,13 +158,13 @@ class Sweeper:
         self.verify(pattern, inverse(pattern))
         self.verify(inverse(pattern))
 
-    def move(self, source: Half, target: Half) -> None:
+    def move(self, source: Regions, target: Regions) -> None:
         """Have the copy engine copy regions to others of the same sizes."""
         for one, other in zip(source, target, strict=True):
             self.backend.move(one, other)
             self._touched_s[one] = self._touched_s[other] = self.backend.seconds()
 
-    def halves(self) -> tuple[Half, Half]:
+    def halves(self) -> tuple[Regions, Regions]:
         """Each region as its first and second half, of the same size; regions of a few words have none."""
         pairs = [
             (
@@ -173,11 +176,11 @@ class Sweeper:
         ]
         return tuple(first for first, _ in pairs), tuple(second for _, second in pairs)
 
-    def sides(self) -> tuple[Half, Half]:
+    def sides(self) -> tuple[Regions, Regions]:
         """The regions in two parts: every other one. The second is empty where there is but one region."""
         return self.regions[::2], self.regions[1::2]
 
-    def hammer(self, regions: Half, kind: str, seconds: float) -> None:
+    def hammer(self, regions: Regions, kind: str, seconds: float) -> None:
         """Touch these regions for so long, `read` or `write`; without any, keep the arithmetic busy instead."""
         if not regions:
             self.backend.burn(seconds)
@@ -240,5 +243,5 @@ def _as_if_right(sweep: Sweep) -> int:
     return (sweep.total + sum(wrong.expected - wrong.actual for wrong in sweep.first_wrong)) % (1 << 64)
 
 
-def _ordered(regions: Half, *, descending: bool) -> Iterable[Region]:
+def _ordered(regions: Regions, *, descending: bool) -> Iterable[Region]:
     return reversed(regions) if descending else regions

@@ -16,7 +16,7 @@ from gpucert.stress.evidence import STRIDES, Evidence, classify, data_line
 from gpucert.stress.host import HostBackend
 from gpucert.stress.medium import Words
 from gpucert.stress.memory_scan import PROFILES, Profile, Scan, scan
-from gpucert.stress.phases import Phase, random
+from gpucert.stress.phases import Phase
 from gpucert.stress.sweeper import Books, Suspect, Sweeper, inverse
 from gpucert.stress.wrong_words import Located
 from tests.fakes import HEALTHY, InProcessCard, faulty
@@ -369,7 +369,6 @@ def test_both_polarities_prove_each_other(seed: int, kind: PatternKind, inverted
     first = inverse(plain) if inverted else plain
     sweeper.both(first)
     assert books.words_compared == books.words_expected == 2 * regions[0].words
-    assert random(1).touches == 4
 
 
 @pytest.mark.parametrize(
@@ -377,14 +376,14 @@ def test_both_polarities_prove_each_other(seed: int, kind: PatternKind, inverted
     [
         ([0, 0], 0, 0),
         ([0, 1], 1, 4),  # own three times more, and everything read very often
-        ([0, 1, 1, 2], 2, 1),
-        ([0, 1, 1, 1, 1, 5], 2, 2),
+        ([0, 1, 2], 2, 1),
+        ([0, 1, 1, 5], 2, 2),
     ],
 )
 def test_a_phase_in_which_ecc_corrected_something_is_run_again_until_it_must_again(
     counted: list[int], phases: int, attempts: int
 ) -> None:
-    """The counter is asked before and after each attempt; at the end of the list it stands still."""
+    """The counter is asked at first and after each attempt; at the end of the list it stands still."""
     asked = iter(counted)
     backend = _Counting()
     only_own = replace(QUICK, guarded=(), after=())

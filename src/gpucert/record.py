@@ -308,9 +308,9 @@ class Mismatch(Struct, frozen=True, gc=False, forbid_unknown_fields=True, kw_onl
     """For an alias: the offset, in bytes, of the memory that the wrong value belongs to."""
     reader_sm: Whole | None = None
     at_s: float = 0.0
-    again: int = 0
+    again: Whole = 0
     """How often it was wrong again."""
-    tries: int = 0
+    tries: Whole = 0
     """In so many experiments; none were made with a word of kind `unclassified`."""
 
 

@@ -1,13 +1,15 @@
 """The scan as a probe: every promise kept, errors located, faults above and below ECC."""
 
 import pytest
+from msgspec.structs import replace
 
 from gpucert import probes
-from gpucert.reading import Absent
+from gpucert.reading import Absence, Absent, Reading
 from gpucert.stress.backend import DeviceLostError
 from tests.fakes import HEALTHY, FakeBench, InProcessCard, faulty, run_probe
 
 STUCK = 'kind = "stuck_bit"\noffset = 40960\nbit = 3\nvalue = 1'
+GONE = Absent(Absence.UNKNOWN)
 
 
 def test_a_healthy_card_keeps_every_promise() -> None:
@@ -38,6 +40,24 @@ def test_ecc_hides_a_single_bit_from_compares_and_counts_it() -> None:
 
 def test_without_ecc_nobody_knows_what_it_would_have_corrected() -> None:
     assert isinstance(run_probe("memory_scan", profile="quick").values["ecc_phases"], Absent)
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "phases"),
+    [(500, [GONE, 500], 0), (500, [GONE, GONE, 501], 1), (GONE, [500], None), (500, [GONE], None)],
+)
+def test_a_counter_that_is_not_answered_for_a_while_has_corrected_nothing_meanwhile(
+    first: Reading[int], then: list[Reading[int]], phases: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it rose by is told as soon as it answers again; without a beginning or an end nobody knows."""
+    answers = iter([first, *then])
+    card = InProcessCard(HEALTHY)
+    counters = card.counters()
+    monkeypatch.setattr(card, "counters", lambda: replace(counters, ecc_corrected_volatile=next(answers, then[-1])))
+    bench = FakeBench(card, card.backend("memory_scan"), "memory_scan", options={"profile": "quick"})
+    probes.load("memory_scan").run(bench)
+    told = bench.values["ecc_phases"]
+    assert (None if isinstance(told, Absent) else told) == phases
 
 
 def test_a_card_that_dies_later_does_not_take_its_wrong_words_along() -> None:

@@ -17,17 +17,12 @@ KINDS = ("alias", "hard", "soft", "transient", "path", "intermittent", "coupling
 def run(bench: Bench) -> None:
     """Scan with the profile of the plan's step and put every wrong word that was looked into on the record."""
     profile = PROFILES[str(bench.options.get("profile", "standard"))]
-    last = bench.card.counters().ecc_corrected_volatile
-
-    def corrected() -> int:
-        nonlocal last
-        last = bench.card.counters().ecc_corrected_volatile
-        return 0 if isinstance(last, Absent) else last
+    corrections = _Corrections(bench)
 
     def report(located: Located) -> None:
         bench.mismatch(_mismatch(located))
 
-    done = scan(bench.backend, profile, bench.seed, bench.time_left, bench.progress, report, corrected)
+    done = scan(bench.backend, profile, bench.seed, bench.time_left, bench.progress, report, corrections.seen)
     bench.measure("coverage", done.coverage_percent)
     bench.measure("words_expected", done.books.words_expected)
     bench.measure("words_compared", done.books.words_compared)
@@ -35,7 +30,7 @@ def run(bench: Bench) -> None:
     bench.measure("wrong_bits", done.books.wrong_bits)
     for kind in KINDS:
         bench.measure(f"{kind}_words", done.of_kind(kind))
-    bench.measure("ecc_phases", last if isinstance(last, Absent) else done.corrected_phases)
+    bench.measure("ecc_phases", corrections.absent or done.corrected_phases)
     bench.measure("self_test_planted", done.self_test.planted)
     bench.measure("self_test_found", done.self_test.found)
     bench.measure("rounds", done.rounds)
@@ -44,6 +39,29 @@ def run(bench: Bench) -> None:
     bench.measure("slowest_chunk", done.books.slowest_chunk_percent)
     bench.measure("error_bound", _clean(done.error_bound))
     bench.measure("escape", _clean(done.escape_percent))
+
+
+class _Corrections:
+    """What ECC corrected while somebody looked: a counter that is not answered for a while neither falls nor rises."""
+
+    def __init__(self, bench: Bench) -> None:
+        self._bench = bench
+        self._first = self._last = self._known = bench.card.counters().ecc_corrected_volatile
+        self._seen = 0
+
+    def seen(self) -> int:
+        """How many errors it has corrected since the counter was answered first."""
+        self._last = self._bench.card.counters().ecc_corrected_volatile
+        if not isinstance(self._last, Absent):
+            if not isinstance(self._known, Absent):
+                self._seen += max(0, self._last - self._known)
+            self._known = self._last
+        return self._seen
+
+    @property
+    def absent(self) -> Absent | None:
+        """Why nobody knows: the counter was not answered at the beginning, or is not at the end."""
+        return next((one for one in (self._last, self._first) if isinstance(one, Absent)), None)
 
 
 def _clean(value: float | None) -> Reading[float]:
