@@ -79,7 +79,7 @@ class Inquiry:
         chosen = [one for one in new if one.wrong.word not in evidence][: max(0, EXAMINED - self._examined)]
         self._examined += len(chosen)
         evidence |= {one.wrong.word: self._alone(one) for one in chosen}
-        self._rest([one for one in chosen if _unexplained(evidence[one.wrong.word])], evidence)
+        self._rest(chosen, evidence)
         left = [one for one in chosen if _unexplained(evidence[one.wrong.word])]
         if left:
             self._repeat(left, repeat, repeats, evidence)
@@ -165,18 +165,25 @@ class Inquiry:
         return wrong, 2 * self._peeks
 
     def _rest(self, suspects: list[Suspect], evidence: dict[int, Evidence]) -> None:
-        """Leave words alone as long as they had been when they were found wrong, while everything else is read."""
-        if not suspects:
-            return
-        resting = {one.region for one in suspects}
-        for one in suspects:
-            self._backend.poke(one.region, one.wrong.word, one.wrong.expected)
-        self._backend.flush()
-        seconds = min(max(REST_S, *(1.2 * one.rested_s for one in suspects)), LONGEST_REST_S)
-        self._sweeper.hammer(_apart(self._sweeper.whole, resting), "read", seconds)
-        for one in suspects:
-            rested = read(self._backend, one.region, one.wrong.word, one.wrong.expected, 1)
-            evidence[one.wrong.word] = replace(evidence[one.wrong.word], rested=rested)
+        """Leave words alone as long as they had been when they were found wrong: everything else is read, or idles."""
+        for idle in (False, True):
+            resting = [one for one in suspects if _unexplained(evidence[one.wrong.word])]
+            if not resting:
+                return
+            for one in resting:
+                self._backend.poke(one.region, one.wrong.word, one.wrong.expected)
+            self._backend.flush()
+            seconds = min(max(REST_S, *(1.2 * one.rested_s for one in resting)), LONGEST_REST_S)
+            if idle:
+                self._backend.idle(seconds)
+            else:
+                others = _apart(self._sweeper.whole, {one.region for one in resting})
+                self._sweeper.hammer(others, "read", seconds)
+            for one in resting:
+                found = evidence[one.wrong.word]
+                wrong, tries = read(self._backend, one.region, one.wrong.word, one.wrong.expected, 1)
+                rested = found.rested[0] + wrong, found.rested[1] + tries
+                evidence[one.wrong.word] = replace(found, rested=rested)
 
     def _repeat(
         self, suspects: list[Suspect], repeat: Callable[[], None], times: int, evidence: dict[int, Evidence]

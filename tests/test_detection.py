@@ -189,7 +189,10 @@ def test_slow_methods_are_given_the_first_cards_and_rare_faults_one_profile_only
     assert row_of(told, "stuck_bit", "March C−").found.trials == 2
     assert row_of(told, HEALTHY, "March C−").found.trials == 2
     assert {one.name for one in detection.methods(Wanted(profiles=("quick",)), "intermittent_rare")} == set()
-    assert Method("profile", "deep").slow
+    few = Wanted(seeds=100, slow=3)
+    assert Method("profile", "quick").cards(few, 100) == 100
+    assert Method("profile", "deep").cards(few, 100) == Method("ablation", "standard", "own").cards(few, 100) == 3
+    assert [Method("ablation", "quick", "own").cards(few, of) for of in (100, 20)] == [30, 20]
 
 
 # Peers
@@ -226,30 +229,37 @@ def test_march_c_finds_coupling_in_both_orders_and_memory_patterns_in_one() -> N
 
 
 def test_what_a_phase_is_worth_shows_where_it_is_left_out() -> None:
-    """Words that hold for seconds are lost in either of the phases that rest, and a healthy card is found by none."""
+    """Words that only an idle card loses are found by the one phase that idles; a healthy card is found by none."""
     lines = '[[fault]]\nkind = "refresh_lost"\noffset = 4096\nbytes = 4096\nseconds = 5\n'
-    resting = scenario.parse(f'model = "{RTX_3090}"\nvram_mib = 1\n{lines}', "test")
-    healthy = scenario.parse(memory_faults.healthy(0), "test")
-    waits = [phase for phase in ablation.phases() if phase in ("fading", "idle dip")]
-    assert len(waits) == 2
-    assert ablation.finds(resting, "")
-    assert all(ablation.finds(resting, phase) for phase in waits)
-    assert not ablation.finds(healthy, "")
+    head = f'model = "{RTX_3090}"\nvram_mib = 1\n{lines}'
+    always, idle = (scenario.parse(head + more, "test") for more in ("", "idle = true\n"))
+    for card, lost in ((always, (True, True)), (idle, (False, False))):
+        assert ablation.finds(card, "standard", "") == (True, True)
+        assert ablation.finds(card, "standard", "fading") == (True, True)
+        assert ablation.finds(card, "standard", "idle dip") == lost
+    assert ablation.finds(scenario.parse(memory_faults.healthy(0), "test"), "standard", "") == (False, False)
+
+
+def test_an_alias_is_found_but_not_named_without_own_addresses() -> None:
+    card = scenario.parse(memory_faults.planted("alias", 3), "test")
+    assert ablation.finds(card, "quick", "") == (True, True)
+    assert ablation.finds(card, "quick", "own") == (True, False)
 
 
 def test_scans_without_a_phase_stand_in_a_table_of_what_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool, "each", map)
-    monkeypatch.setattr(ablation, "finds", lambda _card, without: without != "march")
-    told = run(kinds=("stuck_bit",), profiles=(), seeds=2, slow=2, healthy=1, peers=False, ablate=True)
-    assert len(told.rows) == 1 + len(ablation.phases())
+    found = {("standard", "march"): (False, False), ("quick", "own"): (True, False)}
+    monkeypatch.setattr(ablation, "finds", lambda _card, *scanned: found.get(scanned, (True, True)))
+    told = run(kinds=("stuck_bit",), profiles=(), seeds=12, slow=1, healthy=1, peers=False, ablate=True)
+    assert len(told.rows) == 2 + len(ablation.phases("quick")) + len(ablation.phases("standard"))
     text = "\n".join(detection_table.lines(told))
-    (lost,) = [line for line in text.splitlines() if line.startswith("| stuck_bit")]
-    assert [cell.strip() for cell in lost.split("|")[2:5]] == [
-        "march",
-        "0.0 (0.0–84.2) of 2",
-        "100.0 (15.8–100.0) of 2",
+    rows = [[cell.strip() for cell in line.split("|")[2:-1]] for line in text.splitlines() if "| stuck_bit" in line]
+    one, ten = "100.0 (2.5–100.0) of 1", "100.0 (69.2–100.0) of 10"
+    assert rows == [
+        ["quick", "own", ten, ten, "0.0 (0.0–30.8) of 10", ten],
+        ["standard", "march", "0.0 (0.0–97.5) of 1", one, "–", one],
     ]
-    assert f"Nothing is lost without {ablation.phases()[0]}, " in text
+    assert "Nothing is lost without random, modulo, backgrounds, " in text
 
 
 # The command

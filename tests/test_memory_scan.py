@@ -79,12 +79,16 @@ COUPLED = 'kind = "coupling"\naggressor = {}\nvictim = {}\nbit = 4'
         (COUPLED.format(40960, 1_000_032) + "\nchanges = 2", "coupling", QUICK),
         ('kind = "neighbourhood"\noffset = 40960\nbit = 3\nreach = 1', "hard", STANDARD),
         ('kind = "retention"\noffset = 40960\nbit = 3\nhold_ms = 20\nabove_c = 41', "retention", STANDARD),
+        ('kind = "stripes"\noffset = 40960\nbit = 30\napart = 2', "hard", STANDARD),
         ('kind = "copy_engine"\nbit = 9\nevery = 5000', "path", STANDARD),
         ('kind = "intermittent"\noffset = 40960\nbit = 3\nprobability = 0.5', "intermittent", QUICK),
         ('kind = "intermittent"\noffset = 40960\nbit = 3\nprobability = 0.02', "intermittent", STANDARD),
         ('kind = "retention"\noffset = 40960\nbit = 3\nhold_ms = 20', "retention", QUICK),
         ('kind = "retention"\noffset = 40960\nbit = 3\nhold_ms = 20\nabove_c = 50', "retention", STANDARD),
         ('kind = "refresh_lost"\noffset = 40960\nbytes = 64\nseconds = 8', "retention", STANDARD),
+        ('kind = "refresh_lost"\noffset = 40960\nbytes = 64\nseconds = 1\nidle = true', "retention", STANDARD),
+        ('kind = "refresh_lost"\noffset = 40960\nbytes = 64\nseconds = 1\nabove_c = 50', "retention", STANDARD),
+        ('kind = "intermittent"\noffset = 40960\nbit = 3\nprobability = 0.2\nabove_c = 55', "intermittent", STANDARD),
     ],
 )
 def test_a_planted_fault_is_found_and_named(fault: str, kind: str, profile: Profile) -> None:

@@ -67,6 +67,7 @@ EXPECTED = {
     "lost": failed("device.lost"),
     "mig-on": incomplete("config.mig"),
     "neighbourhood": failed("memory.hard", plan="standard"),
+    "stripes": failed("memory.hard", plan="standard"),
     "nvlink-down": reported("link.nvlink_down"),
     "other-process": incomplete("station.contention"),
     "pcie-gen": reported("link.pcie_gen"),

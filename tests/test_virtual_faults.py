@@ -60,6 +60,35 @@ def test_a_crowded_cell_is_read_wrongly_only_among_opposite_neighbours(held):
     assert bench.read(100) == held ^ (1 << 6) ^ 0b10, "what is out of reach does not matter"
 
 
+# ---- stripes ----
+
+
+def striped(apart, words):
+    """Words whose bits alternate in runs of `apart` bits."""
+    bits = (np.arange(words * 64) // apart) % 2
+    return np.packbits(bits.astype(np.uint8), bitorder="little").view(np.uint64)
+
+
+@pytest.mark.parametrize("apart", [1, 2, 4, 16, 32, 64, 128, 256])
+def test_a_striped_cell_is_read_wrongly_only_while_its_line_alternates(apart):
+    bench = Bench(RTX_3090, fault("stripes", offset=800, bit=5, apart=apart))
+    for pattern in (striped(apart, 200), ~striped(apart, 200)):
+        bench.medium.store(0, pattern, 0)
+        assert wrong_places(pattern, bench.again(pattern)) == [100]
+    for other in (zeros(200), ones(200), striped(2 * apart, 200)):
+        assert wrong_places(other, bench.again(other)) == []
+    broken = striped(apart, 200)
+    place = 100 * 64 + 5 + 3 * apart
+    broken[place // 64] ^= np.uint64(1 << place % 64)
+    assert wrong_places(broken, bench.again(broken)) == [], "the third neighbour must alternate as well"
+
+
+def test_the_edge_of_the_memory_is_no_neighbour():
+    bench = Bench(RTX_3090, fault("stripes", offset=0, bit=0, apart=64))
+    pattern = striped(64, 200)
+    assert wrong_places(pattern, bench.again(pattern)) == [0]
+
+
 # ---- copy_engine ----
 
 
@@ -301,6 +330,16 @@ def test_a_weak_read_of_a_stuck_cell_can_be_right_by_chance():
     assert wrong_places(bench.again(ones()), ones()) == [100]
 
 
+def test_a_weak_cell_that_errs_only_while_warm_is_right_in_the_cool():
+    bench = Bench(RTX_3090, fault("intermittent", offset=800, bit=9, probability=1.0, above_c=75))
+    bench.medium.store(0, ones(), 0)
+    assert bench.read(100) == ALL
+    bench.medium.spend(Work("arithmetic", flop=6e15, rate="fp32"))
+    assert bench.read(100) == ALL ^ (1 << 9)
+    rest(bench, 120)
+    assert bench.read(100) == ALL
+
+
 # ---- retention and lost refresh ----
 
 
@@ -373,7 +412,7 @@ def test_time_in_the_cool_does_not_count_against_a_leaking_cell():
     memory.store(100, ones(1))
     whole = []
     for at_s, memory_c in ((5, 20.0), (5.015, 80.0), (5.021, 80.0)):
-        memory.passed(at_s, memory_c)
+        memory.passed(at_s, memory_c, idle=False)
         whole.append(int(np.frombuffer(buffer, np.uint64)[100]) == ALL)
     assert whole == [True, True, False]
 
@@ -427,6 +466,27 @@ def test_words_that_were_wholly_left_alone_by_a_store_are_not_renewed():
     rest(bench, 2)
     bench.medium.flush()
     assert wrong_places(bench.medium.load(0, WORDS, 0), ones()) == RANGE[:100]
+
+
+def test_a_refresh_that_only_the_memory_itself_loses_is_lost_on_an_idle_card_alone():
+    bench = Bench(RTX_3090, fault("refresh_lost", offset=4096, bytes=2048, seconds=3, idle="true"))
+    bench.medium.store(0, ones(), 0)
+    for _ in range(5):
+        bench.medium.spend(Work("arithmetic", flop=6e13, rate="fp32"))
+        rest(bench, 2)
+    assert wrong_places(bench.medium.load(0, WORDS, 0), ones()) == []
+    rest(bench, 4)
+    assert wrong_places(bench.again(ones(256), first=2048), ones(256)) == []
+    assert wrong_places(bench.medium.load(0, WORDS, 0), ones()) == RANGE
+
+
+def test_a_refresh_that_is_lost_in_the_heat_comes_in_the_cool():
+    bench = Bench(RTX_3090, fault("refresh_lost", offset=4096, bytes=2048, seconds=3, above_c=75))
+    bench.medium.store(0, ones(), 0)
+    rest(bench, 10)
+    assert wrong_places(bench.again(ones()), ones()) == []
+    bench.medium.spend(Work("arithmetic", flop=6e15, rate="fp32"))
+    assert wrong_places(bench.medium.load(0, WORDS, 0), ones()) == RANGE
 
 
 def test_lost_refresh_under_ecc_is_as_bad_as_the_bits_that_were_set():

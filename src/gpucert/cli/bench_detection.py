@@ -27,7 +27,7 @@ SLOW_SHARE = 20
 @click.option("--profile", "profiles", multiple=True, help="Of the scan, instead of all; repeatable.")
 @click.option("--kind", "kinds", multiple=True, help="Of planted fault, instead of all; repeatable.")
 @click.option("--peers/--no-peers", default=True, show_default=True, help="The algorithms of other tools as well.")
-@click.option("--ablate", is_flag=True, help="The standard scan without each of its phases as well.")
+@click.option("--ablate", is_flag=True, help="Quick and standard scans without each of their phases as well.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**31), help="Other cards.")
 @click.option(
     "--out",

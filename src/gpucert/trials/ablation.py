@@ -1,7 +1,8 @@
-"""What each phase of the scan is worth: what is still found where it is left out.
+"""What each phase of the scan is worth: what is still found, and named for what it is, where it is left out.
 
 The scan runs by itself, because a verdict asks for phases of its own (corrected errors in two of them). Found means a
-wrong word, an error that ECC met, or a context that died of one.
+wrong word, an error that ECC met, or a context that died of one; named right means that every wrong word which was
+looked into is of the kind that belongs to the fault. ECC names nothing.
 """
 
 from gpucert.device.simulated.medium import VirtualMedium
@@ -11,27 +12,33 @@ from gpucert.record import Counters
 from gpucert.stress.backend import UncorrectableEccError
 from gpucert.stress.host import HostBackend
 from gpucert.stress.memory_scan import PROFILES, scan
+from gpucert.trials import memory_faults
 from gpucert.trials.in_process import InProcessCard
 
-PROFILE = "standard"
+ABLATED = ("quick", "standard")
+"""Profiles whose phases are left out in turn; deep does the same at greater length."""
 
 
-def phases() -> tuple[str, ...]:
-    """The phases of the profile whose phases are left out in turn."""
-    return tuple(phase.name for phase in PROFILES[PROFILE].phases)
+def phases(profile: str) -> tuple[str, ...]:
+    """The phases of a profile, in order."""
+    return tuple(phase.name for phase in PROFILES[profile].phases)
 
 
-def finds(card: Scenario, without: str) -> bool:
-    """Whether the scan finds anything on a card, new and cold, without one phase; with all where that is empty."""
+def finds(card: Scenario, profile: str, without: str) -> tuple[bool, bool]:
+    """Whether the scan finds anything on a card, new and cold, and names it rightly; all phases if none is left out."""
     bench = InProcessCard(card)
     memory = bytearray(bench.virtual.memory_bytes)
     backend = HostBackend(VirtualMedium(card, memory, bench.advance, "", bench.now_s()))
     before = _met(bench.counters())
     try:
-        done = scan(backend, PROFILES[PROFILE].without(without), card.seed, lambda: 0.0, _nobody, _nobody)
+        done = scan(backend, PROFILES[profile].without(without), card.seed, lambda: 0.0, _nobody, _nobody)
     except UncorrectableEccError:
-        return True
-    return done.wrong_words > 0 or _met(bench.counters()) != before
+        return True, True
+    if not done.wrong_words:
+        met = _met(bench.counters()) != before
+        return met, met
+    kinds = {one.kind for one in done.located} - {"unclassified"}
+    return True, bool(kinds) and kinds <= memory_faults.expected_kinds(card)
 
 
 def _met(counters: Counters) -> tuple[Reading[int], Reading[int]]:

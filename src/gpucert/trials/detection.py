@@ -28,6 +28,8 @@ HEALTHY = "healthy"
 """In place of a kind: cards on which everything that is found is a false alarm."""
 SLOW = ("deep",)
 """Profiles that take so long that they are given fewer cards."""
+QUICK_FOR_SLOW = 10
+"""So many quick scans without a phase are made for each slow thing; they cost a tenth."""
 SHOWN = 10
 """Cards that went wrong are named by their seeds, so that they can be run again; no more than these of each row."""
 SCAN_S = 600.0
@@ -68,12 +70,15 @@ class Method(Struct, frozen=True):
 
     sort: Sort
     name: str
-    """Of a profile of our scan, of a peer, or of the phase that is left out; empty where none is, to compare with."""
+    """Of a profile of our scan, or of a peer."""
+    without: str = ""
+    """The phase that is left out of the profile; empty where none is, to compare with."""
 
-    @property
-    def slow(self) -> bool:
-        """Whether it is given fewer cards."""
-        return self.sort != "profile" or self.name in SLOW
+    def cards(self, wanted: Wanted, of: int) -> int:
+        """How many of so many cards it is given: the first ones, by what a card costs."""
+        slow = self.sort != "profile" or self.name in SLOW
+        quick = self.sort == "ablation" and self.name == "quick"
+        return min(of, wanted.slow * (QUICK_FOR_SLOW if quick else 1)) if slow else of
 
 
 class Row(Struct, frozen=True, kw_only=True):
@@ -87,7 +92,7 @@ class Row(Struct, frozen=True, kw_only=True):
     beside: Bounded
     """The same of the first cards alone, those that every method was given."""
     right: Bounded | None
-    """Of those found: with the right diagnosis and no wrong one. Peers diagnose nothing."""
+    """Of those found: with the right diagnosis and no wrong one; without a verdict, named right. Peers name nothing."""
     foreign: Bounded | None
     """Of all: with a diagnosis of another family."""
     missed: tuple[int, ...] = ()
@@ -164,17 +169,23 @@ def methods(wanted: Wanted, planted: str) -> tuple[Method, ...]:
     only = "" if planted == HEALTHY else memory_faults.kind_of(planted).only
     ours = [Method("profile", name) for name in wanted.profiles if only in ("", name)]
     theirs = [Method("peer", name) for name in peers.PEERS if wanted.peers and not only]
-    fewer = [Method("ablation", name) for name in ("", *ablation.phases()) if wanted.ablate and not only]
+    fewer = [
+        Method("ablation", profile, phase)
+        for profile in ablation.ABLATED
+        if wanted.ablate and not only
+        for phase in ("", *ablation.phases(profile))
+    ]
     return (*ours, *theirs, *(() if planted == HEALTHY else fewer))
 
 
 def _jobs(wanted: Wanted, match: Matcher) -> Iterator[_Job]:
     for planted in (*wanted.kinds, HEALTHY):
         used = methods(wanted, planted)
-        for number in range(wanted.healthy if planted == HEALTHY else wanted.seeds):
-            # what only one profile looks for is worth all cards
-            here = tuple(one for one in used if len(used) == 1 or number < wanted.slow or not one.slow)
-            if here:
+        count = wanted.healthy if planted == HEALTHY else wanted.seeds
+        # what only one profile looks for is worth all cards
+        share = {one: count if len(used) == 1 else one.cards(wanted, count) for one in used}
+        for number in range(count):
+            if here := tuple(one for one in used if number < share[one]):
                 yield _Job(planted, wanted.seed * MOST_CARDS + number, here, match)
 
 
@@ -200,7 +211,7 @@ def _look(method: Method, text: str, job: _Job) -> _Seen:
     if method.sort == "peer":
         return _Seen(peers.finds(method.name, card))
     if method.sort == "ablation":
-        return _Seen(ablation.finds(card, method.name))
+        return _Seen(*ablation.finds(card, method.name, method.without))
     record = in_process.run(text, job.planted, planned(method.name))
     verdict = judge(record, record_sha256="", match=job.match(record.card), baseline=None, policy=policies.shipped())
     codes = {one.code for one in verdict.diagnoses}
@@ -238,7 +249,7 @@ def _rows(wanted: Wanted, done: Sequence[_Examined]) -> Iterator[Row]:
 def _row(planted: str, method: Method, cards: Sequence[tuple[int, _Seen]], first: int) -> Row:
     found = [(seed, seen) for seed, seen in cards if seen.found]
     right = [seed for seed, seen in found if seen.right]
-    healthy, ours = planted == HEALTHY, method.sort == "profile"
+    healthy, peer, judged = planted == HEALTHY, method.sort == "peer", method.sort == "profile"
     missed = [seed for seed, seen in cards if seen.found == healthy]
     misnamed = [seed for seed, seen in found if not seen.right]
     return Row(
@@ -246,8 +257,8 @@ def _row(planted: str, method: Method, cards: Sequence[tuple[int, _Seen]], first
         method=method,
         found=bounded(len(found), len(cards)),
         beside=bounded(sum(seen.found for _, seen in cards[:first]), min(first, len(cards))),
-        right=bounded(len(right), len(found)) if ours and not healthy else None,
-        foreign=bounded(sum(seen.foreign for _, seen in cards), len(cards)) if ours else None,
+        right=bounded(len(right), len(found)) if not (peer or healthy) else None,
+        foreign=bounded(sum(seen.foreign for _, seen in cards), len(cards)) if judged else None,
         missed=tuple(missed[:SHOWN]),
-        misnamed=tuple(misnamed[:SHOWN]) if ours and not healthy else (),
+        misnamed=tuple(misnamed[:SHOWN]) if not (peer or healthy) else (),
     )

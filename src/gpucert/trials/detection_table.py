@@ -81,18 +81,28 @@ def _side_by_side(rows: Sequence[Row]) -> Iterator[str]:
 
 def _without_a_phase(rows: Sequence[Row]) -> Iterator[str]:
     """Where something is lost, and which phases cost nothing."""
-    whole = {row.planted: row.found for row in rows if not row.method.name}
-    lost = [row for row in rows if row.found.hits < whole[row.planted].hits]
-    idle = [name for name in ablation.phases() if name not in {row.method.name for row in lost}]
-    yield f"A wrong word, or an error that ECC met, in a scan of profile {ablation.PROFILE} without one of its phases:"
+    whole = {(row.planted, row.method.name): row for row in rows if not row.method.without}
+    pairs = [(row, whole[row.planted, row.method.name]) for row in rows]
+    lost = [(row, of) for row, of in pairs if row.found.hits < of.found.hits or _named_right(row) < _named_right(of)]
+    yield "A wrong word, or an error that ECC met, and whether it was named for what it is, in scans without one phase:"
     yield ""
     yield from _table(
-        ["planted", "without", "found", "found with all phases"],
-        ([row.planted, row.method.name, _rate(row.found), _rate(whole[row.planted])] for row in lost),
+        ["planted", "profile", "without", "found", "with all phases", "named right", "with all phases"],
+        (
+            [row.planted, row.method.name, row.method.without]
+            + [_rate(rate) for rate in (row.found, of.found, row.right, of.right)]
+            for row, of in lost
+        ),
     )
-    if idle:
+    missed = {row.method.without for row, _ in lost}
+    phases = dict.fromkeys(phase for profile in ablation.ABLATED for phase in ablation.phases(profile))
+    if idle := [phase for phase in phases if phase not in missed]:
         yield ""
         yield f"Nothing is lost without {', '.join(idle)}."
+
+
+def _named_right(row: Row) -> int:
+    return row.right.hits if row.right else 0
 
 
 def _named(planted: str) -> str:

@@ -21,6 +21,7 @@ from gpucert.device.simulated.faults import (
     Neighbourhood,
     RefreshLost,
     Retention,
+    Stripes,
     StuckBit,
     Transition,
 )
@@ -37,8 +38,12 @@ AT_AN_EDGE = 0.1
 """How often a fault lies in the first or the last word, where a loop that is one short would miss it."""
 REACHES = (1, 2, 4, 31)
 """Bits on each side of a crowded cell: some patterns have few such neighbourhoods, and a lone bit has the widest."""
-HEATED = (0.3, 0.7)
-"""How warm a memory must be to leak, as a share of its way from idling to long arithmetic at full power."""
+APART = (1, 2, 4, 16, 32, 64, 128, 256)
+"""Bits between cells that are neighbours in the array, of which nobody publishes the wiring."""
+HEATED = (0.3, 0.9)
+"""How warm a memory must be to fail, as a share of its way from idling to long arithmetic at full power."""
+WARM = 0.2
+"""Of each load while it is that warm."""
 
 Field = int | float | str | bool
 Fields = dict[str, Field]
@@ -130,6 +135,10 @@ def _neighbourhood(on: Ground) -> Fields:
     return {**on.cell(), "reach": on.luck.choice(REACHES)}
 
 
+def _stripes(on: Ground) -> Fields:
+    return {**on.cell(), "apart": on.luck.choice(APART)}
+
+
 def _copy_engine(on: Ground) -> Fields:
     """So that it errs in some words of any half of the memory, and in few of them."""
     return {"bit": on.luck.randrange(64), "every": on.luck.randrange(2000, on.words // 4)}
@@ -143,25 +152,37 @@ def _intermittent_rare(on: Ground) -> Fields:
     return {**on.cell(), "probability": RARE}
 
 
+def _intermittent_warm(on: Ground) -> Fields:
+    return {**on.cell(), "probability": WARM, **_only_warm(on)}
+
+
 def _retention(on: Ground) -> Fields:
     return {**on.cell(), "hold_ms": on.between(1, 31)}
 
 
 def _retention_warm(on: Ground) -> Fields:
-    return {**_retention(on), "above_c": round(_between_idle_and_hot(on), 1)}
+    return {**_retention(on), **_only_warm(on)}
 
 
-def _between_idle_and_hot(on: Ground) -> float:
+def _only_warm(on: Ground) -> Fields:
     card = silicon(on.card)
     watts = card.idle_w, min(card.demand_w["fp32"], card.limit_w)
     idle, hot = (card.inlet_c + card.network.total_c_per_w * one for one in watts)
-    return idle + on.luck.uniform(*HEATED) * (hot - idle)
+    return {"above_c": round(idle + on.luck.uniform(*HEATED) * (hot - idle), 1)}
 
 
 def _refresh_lost(on: Ground) -> Fields:
     size = 1 << on.luck.randrange(9, 19)
     offset = on.luck.randrange(on.card.tested_bytes // size) * size
     return {"offset": offset, "bytes": size, "seconds": on.between(0.1, 5)}
+
+
+def _refresh_lost_warm(on: Ground) -> Fields:
+    return {**_refresh_lost(on), **_only_warm(on)}
+
+
+def _refresh_lost_idle(on: Ground) -> Fields:
+    return {**_refresh_lost(on), "idle": True}
 
 
 def _alias(on: Ground) -> Fields:
@@ -205,6 +226,11 @@ KINDS: Mapping[str, Kind] = {
     "intermittent_rare": Kind(
         fault="intermittent", says=f"{_CELL}, wrong in {RARE:.1%} of loads", draw=_intermittent_rare, only="deep"
     ),
+    "intermittent_warm": Kind(
+        fault="intermittent",
+        says=f"{_CELL}, wrong in {WARM:.0%} of loads above a temperature as for retention_warm",
+        draw=_intermittent_warm,
+    ),
     "coupling_twice": Kind(
         fault="coupling",
         says="as coupling, but two changes in a row are needed, while nobody stores the victim",
@@ -214,6 +240,12 @@ KINDS: Mapping[str, Kind] = {
         fault="neighbourhood",
         says=f"{_CELL}, wrong while {', '.join(map(str, REACHES))} bits on either side are all opposite, a fourth each",
         draw=_neighbourhood,
+    ),
+    "stripes": Kind(
+        fault="stripes",
+        says=f"{_CELL}, wrong while it and three neighbours on either side alternate, {', '.join(map(str, APART))} "
+        "bits apart, an eighth each",
+        draw=_stripes,
     ),
     "copy_engine": Kind(
         fault="copy_engine",
@@ -226,6 +258,10 @@ KINDS: Mapping[str, Kind] = {
         says="512 bytes to 256 KiB (powers of two) that hold for 0.1 to 5 s (log-uniform)",
         draw=_refresh_lost,
     ),
+    "refresh_lost_warm": Kind(
+        fault="refresh_lost", says="the same only above a temperature as for retention_warm", draw=_refresh_lost_warm
+    ),
+    "refresh_lost_idle": Kind(fault="refresh_lost", says="the same only while the card idles", draw=_refresh_lost_idle),
     "alias": Kind(fault="alias", says="32 bytes to 64 KiB (powers of two), from anywhere to anywhere", draw=_alias),
     "fake_memory": Kind(fault="fake_memory", says="1, 2 or 3 MiB that say they are 4", draw=_fake_memory, vram_mib=4),
     "stuck_bit_path": Kind(
@@ -305,6 +341,8 @@ _CORRECTED, _UNCORRECTED = "memory.ecc_corrected", "memory.ecc_uncorrected"
 def expected(card: Scenario) -> frozenset[str]:
     """The diagnoses that are right for the one memory fault of a card; each of them by itself is enough."""
     (fault,) = card.faults
+    if isinstance(fault, Stripes) and not card.ecc_on:
+        return frozenset({"memory.hard", "memory.coupling"})  # some neighbours are in other words, which must change
     if isinstance(fault, StuckBit | Transition) and fault.above_ecc:
         return frozenset({"memory.path" if card.ecc_on else "memory.hard"})
     if not card.ecc_on or isinstance(fault, _SEEN_WITH_ECC):
@@ -315,6 +353,13 @@ def expected(card: Scenario) -> frozenset[str]:
         # several beats of a word cross the wire, of which one or more go wrong
         return frozenset({_UNCORRECTED} if fault.probability == 1 else {_CORRECTED, _UNCORRECTED})
     return frozenset({_CORRECTED})
+
+
+def expected_kinds(card: Scenario) -> frozenset[str]:
+    """The kinds of wrong words that are right for the one memory fault of a card."""
+    return frozenset(code.removeprefix("memory.") for code in expected(card)) | (
+        {"alias"} if card.of(FakeMemory) else set()
+    )
 
 
 def besides(card: Scenario) -> frozenset[str]:

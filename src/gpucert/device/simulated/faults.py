@@ -83,6 +83,20 @@ class Neighbourhood(_Fault, frozen=True, kw_only=True, tag="neighbourhood"):
     """Bits on each side that must be opposite, as far as the word has any."""
 
 
+class Stripes(_Fault, frozen=True, kw_only=True, tag="stripes"):
+    """A cell that is read wrongly while it and its neighbours on a line alternate, which is hardest on its sense line.
+
+    Which bits are neighbours in the array is nowhere published; they are taken to be a power of two apart.
+    """
+
+    offset: Count
+    bit: Bit
+    apart: Literal[1, 2, 4, 16, 32, 64, 128, 256]
+    """Bits from one neighbour to the next, within and beyond the word."""
+    reach: Annotated[int, Meta(ge=1, le=31)] = 3
+    """Neighbours on each side that must alternate, as far as the memory has any."""
+
+
 class Intermittent(_Fault, frozen=True, kw_only=True, tag="intermittent"):
     """A cell that is read wrongly now and then; what it holds stays right."""
 
@@ -90,6 +104,8 @@ class Intermittent(_Fault, frozen=True, kw_only=True, tag="intermittent"):
     bit: Bit
     probability: Share
     """Of each load that reaches the cells."""
+    above_c: Celsius | None = None
+    """Only while the memory is at least this warm."""
 
 
 class Retention(_Fault, frozen=True, kw_only=True, tag="retention"):
@@ -109,6 +125,10 @@ class RefreshLost(_Fault, frozen=True, kw_only=True, tag="refresh_lost"):
     offset: Count
     bytes: Annotated[int, Meta(ge=8)]
     seconds: Annotated[float, Meta(gt=0)]
+    above_c: Celsius | None = None
+    """Only while the memory is at least this warm; below, it is refreshed."""
+    idle: bool = False
+    """Only while the card idles and its memory refreshes itself."""
 
 
 class EdrReplay(_Fault, frozen=True, kw_only=True, tag="edr_replay"):
@@ -348,6 +368,7 @@ Fault: TypeAlias = (
     | Dq
     | Coupling
     | Neighbourhood
+    | Stripes
     | Intermittent
     | Retention
     | RefreshLost

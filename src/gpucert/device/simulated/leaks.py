@@ -23,6 +23,8 @@ class _Leak:
     mask: int
     hold_s: float
     above_c: float | None
+    idle: bool
+    """Only while the card idles."""
     since_s: NDArray[np.float64]
     """When each word's charge was last known to be full."""
 
@@ -38,11 +40,11 @@ class Leaks:
         self._now_s = now_s
         self._leaks = tuple(
             [
-                _Leak(one.offset // WORD_BYTES, 1 << one.bit, one.hold_ms / 1000, one.above_c, np.full(1, now_s))
+                _Leak(one.offset // WORD_BYTES, 1 << one.bit, one.hold_ms / 1000, one.above_c, False, np.full(1, now_s))
                 for one in scenario.of(Retention)
             ]
             + [
-                _Leak(first, _ALL_BITS, one.seconds, None, np.full(one.bytes // WORD_BYTES, now_s))
+                _Leak(first, _ALL_BITS, one.seconds, one.above_c, one.idle, np.full(one.bytes // WORD_BYTES, now_s))
                 for one in scenario.of(RefreshLost)
                 for first in [one.offset // WORD_BYTES]
             ]
@@ -56,12 +58,12 @@ class Leaks:
         ranges = [np.arange(leak.first, leak.first + len(leak.since_s)) for leak in self._leaks]
         return np.concatenate(ranges) if ranges else np.empty(0, np.int64)
 
-    def passed(self, cells: Words, now_s: float, memory_c: float) -> None:
-        """Time has passed, and the memory is this warm at its end: clear what has leaked meanwhile."""
+    def passed(self, cells: Words, now_s: float, memory_c: float, *, idle: bool) -> None:
+        """Time has passed, on an idle card or not, and the memory is this warm now: clear what has leaked meanwhile."""
         self._now_s = now_s
         for leak in self._leaks:
-            if leak.above_c is not None and memory_c < leak.above_c:
-                leak.since_s[:] = now_s  # because refresh comes in time while it is cool
+            if (leak.above_c is not None and memory_c < leak.above_c) or (leak.idle and not idle):
+                leak.since_s[:] = now_s  # because refresh comes in time
                 continue
             empty = now_s - leak.since_s > leak.hold_s
             if empty.any():

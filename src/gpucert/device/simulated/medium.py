@@ -164,7 +164,7 @@ class VirtualMedium:
     def _move(self, seconds: float, load: Load) -> Advance:
         self._card = self._advance(seconds, load)
         self._now_s = self._card.at_s
-        self._memory.passed(self._now_s, self._card.memory_temperature_c)
+        self._memory.passed(self._now_s, self._card.memory_temperature_c, idle=load.kind == "idle")
         self._stay_alive()
         return self._card
 

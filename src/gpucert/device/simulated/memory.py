@@ -55,7 +55,7 @@ class CardMemory:
         self._ecc = bool(scenario.ecc_on)
         self._decoder = Decoder(scenario)
         self._recent = RecentWrites(_l2_words(scenario, silicon))
-        self._readout = Readout(scenario)
+        self._readout = Readout(scenario, self._cells)
         self._leaks = Leaks(scenario, now_s)
         faults: tuple[CellFault, ...] = (*scenario.of(StuckBit), *scenario.of(Transition))
         self._damage = by_word(fault for fault in faults if not fault.above_ecc)
@@ -80,10 +80,11 @@ class CardMemory:
         """The last value that went along a faulty path."""
         self._hold(self._damage)
 
-    def passed(self, now_s: float, memory_c: float) -> None:
-        """The card's clock has moved on, and its memory is this warm now."""
+    def passed(self, now_s: float, memory_c: float, *, idle: bool) -> None:
+        """The card's clock has moved on, while it idled or not, and its memory is this warm now."""
+        self._readout.warmed(memory_c)
         if self._leaks:
-            self._leaks.passed(self._cells, now_s, memory_c)
+            self._leaks.passed(self._cells, now_s, memory_c, idle=idle)
             self._hold(self._damage)  # because a cell that is stuck cannot lose its charge
 
     def store(self, first_word: int, words: Words, keep: Words | None = None, *, descending: bool = False) -> None:

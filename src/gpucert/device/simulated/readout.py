@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpucert.device.simulated import lottery
-from gpucert.device.simulated.faults import Dq, Intermittent, Neighbourhood
+from gpucert.device.simulated.faults import Dq, Intermittent, Neighbourhood, Stripes
 from gpucert.device.simulated.scenario import Scenario
 from gpucert.stress.answers import mix
 from gpucert.stress.backend import WORD_BYTES
@@ -66,12 +66,16 @@ class WeakRead:
     def __init__(self, scenario: Scenario, fault: Intermittent) -> None:
         self.word = fault.offset // WORD_BYTES
         self._bit = np.uint64(1 << fault.bit)
-        self._probability = fault.probability
+        self._fault = fault
         self._chance = np.random.default_rng([scenario.seed, fault.offset, fault.bit])
+        self.memory_c = 0.0
 
     def disturb(self, physical: int, words: Words) -> None:
         """Invert its bit in a stretch of words, in place, if it is read wrongly this time."""
-        if physical <= self.word < physical + len(words) and self._chance.random() < self._probability:
+        above_c = self._fault.above_c
+        if not physical <= self.word < physical + len(words) or (above_c is not None and self.memory_c < above_c):
+            return
+        if self._chance.random() < self._fault.probability:
             words[self.word - physical] ^= self._bit
 
 
@@ -93,13 +97,39 @@ class CrowdedRead:
             words[self.word - physical] ^= np.uint64(self._bit)
 
 
+class StripedRead:
+    """One cell that is read wrongly while it and its neighbours alternate."""
+
+    def __init__(self, fault: Stripes, cells: Words) -> None:
+        self.word, self._bit = fault.offset // WORD_BYTES, fault.bit
+        self._cells = cells
+        here = self.word * WORD_BITS + fault.bit
+        steps = [step for step in range(-fault.reach, fault.reach + 1) if step]
+        places = [(here + step * fault.apart, step % 2) for step in steps]
+        inside = [(place, odd) for place, odd in places if 0 <= place < len(cells) * WORD_BITS]
+        self._words = np.array([place // WORD_BITS for place, _ in inside], np.intp)
+        self._bits = np.array([place % WORD_BITS for place, _ in inside], np.uint64)
+        self._opposite = np.array([odd for _, odd in inside], np.uint64)
+
+    def disturb(self, physical: int, words: Words) -> None:
+        """Invert its bit in a stretch of words, in place, if its neighbours ask for it."""
+        if not physical <= self.word < physical + len(words):
+            return
+        held = self._cells[self.word] >> np.uint64(self._bit) & np.uint64(1)
+        around = self._cells[self._words] >> self._bits & np.uint64(1)
+        if ((around ^ held) == self._opposite).all():
+            words[self.word - physical] ^= np.uint64(1 << self._bit)
+
+
 class Readout:
     """Everything between the cells and ECC that a load passes."""
 
-    def __init__(self, scenario: Scenario) -> None:
-        self._weak: tuple[WeakRead | CrowdedRead, ...] = (
-            *(WeakRead(scenario, fault) for fault in scenario.of(Intermittent)),
+    def __init__(self, scenario: Scenario, cells: Words) -> None:
+        self._rare = tuple(WeakRead(scenario, fault) for fault in scenario.of(Intermittent))
+        self._weak: tuple[WeakRead | CrowdedRead | StripedRead, ...] = (
+            *self._rare,
             *(CrowdedRead(fault) for fault in scenario.of(Neighbourhood)),
+            *(StripedRead(fault, cells) for fault in scenario.of(Stripes)),
         )
         self._lines = tuple(DataLine(scenario, fault, number) for number, fault in enumerate(scenario.of(Dq)))
 
@@ -110,6 +140,11 @@ class Readout:
     def has_lines(self) -> bool:
         """Whether any word may be read wrongly, because a wire is bad."""
         return bool(self._lines)
+
+    def warmed(self, memory_c: float) -> None:
+        """The memory is this warm now."""
+        for one in self._rare:
+            one.memory_c = memory_c
 
     def words(self) -> list[int]:
         """The words of cells that are read wrongly at times."""

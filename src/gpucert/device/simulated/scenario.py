@@ -44,6 +44,7 @@ from gpucert.device.simulated.faults import (
     RowRemap,
     SmArithmetic,
     SramThreshold,
+    Stripes,
     StuckBit,
     Transition,
 )
@@ -290,7 +291,7 @@ def _misfit(scenario: Scenario, fault: Fault) -> str:
     """Why this fault cannot be on this card; empty when it can."""
     model, silicon = scenario.answers_as, scenario.silicon
     match fault:
-        case StuckBit() | Transition() | Intermittent() | Neighbourhood():
+        case StuckBit() | Transition() | Intermittent() | Neighbourhood() | Stripes():
             return _beyond(scenario, "offset", fault.offset, 1)
         case Retention() if fault.hold_ms >= REFRESH_MS:
             return f"hold_ms: refresh comes every {REFRESH_MS:g} ms, so this cell would never be seen to fail"
