@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from gpucert.stress import kernels
 from gpucert.stress.answers import THREADS
 from gpucert.stress.backend import (
+    ArithmeticUnit,
     DeviceLostError,
     IllegalAddressError,
     LaunchFailedError,
@@ -164,10 +165,6 @@ class CudaCard:
         with self.errors():
             return int(runtime.deviceGetAttribute(number, self.device))
 
-    def has_kernel(self, name: str) -> bool:
-        """Whether this card's architecture can run the kernel."""
-        return name in self._functions
-
     def allow_shared(self, name: str) -> int:
         """Let a kernel take all the shared memory that a block may have; the bytes left beyond its own."""
         kernel = self._functions[name]
@@ -269,7 +266,7 @@ class CudaCard:
 
         functions: dict[str, Kernel] = {}
         for file, entries in kernels.ENTRIES.items():
-            if file == "sm_answers_tensor" and self.capability < kernels.FIRST_WITH_TENSOR_CORES:
+            if file == "sm_answers_tensor" and self.capability < ArithmeticUnit.TENSOR.first_capability:
                 continue
             module = cupy.RawModule(code=kernels.source(file), options=kernels.OPTIONS)
             functions.update({name: module.get_function(name) for name in entries})

@@ -262,7 +262,7 @@ def test_every_sm_answers_and_the_wrong_one_is_named(
     gpu: CudaBackend, fake: FakeCuda, unit: ArithmeticUnit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("gpucert.stress.answers.STEPS", 64)
-    made = fake.built["sm_answers_tensor" if unit is ArithmeticUnit.TENSOR else "sm_answers"]
+    made = fake.built[next(name for name, entries in kernels.ENTRIES.items() if kernels.entry(unit) in entries)]
     steps = 64
     right = contract.Answer(0, unit, 2, 0), contract.Answer(1, unit, 2, 0)
     monkeypatch.setattr("gpucert.stress.answers.signatures", _with_steps(steps))
