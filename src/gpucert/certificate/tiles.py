@@ -158,6 +158,7 @@ _OF_PROBE = {
     "sm_answers": "Compute",
     "gemm_exact": "Compute",
     "gemm_sustained": "Compute",
+    "load_swings": "Compute",
     "memory_scan": "Memory",
     "memory_bandwidth": "Memory",
     "counters": "Memory",

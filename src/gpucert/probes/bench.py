@@ -7,7 +7,7 @@ from typing import Protocol
 
 from gpucert.reading import Absence, Absent, Reading, number
 from gpucert.record import Counters, Identity, Mismatch, Sample, Settings
-from gpucert.stress.backend import Backend
+from gpucert.stress.backend import Backend, WrongWord
 from gpucert.units import Unit
 
 
@@ -97,6 +97,20 @@ class Probe:
     run: Callable[[Bench], None]
     loads_card: bool = True
     """False for probes that only read: they run without a compute library."""
+
+
+def wrong_value(wrong: WrongWord, phase: str, at_s: float) -> Mismatch:
+    """A wrong answer of the arithmetic, for the record; an SM that nobody knows is below 0."""
+    return Mismatch(
+        phase=phase,
+        offset=wrong.word,
+        expected=f"{wrong.expected:016x}",
+        actual=f"{wrong.actual:016x}",
+        flips=(wrong.expected ^ wrong.actual).bit_count(),
+        kind="compute",
+        reader_sm=wrong.sm if wrong.sm >= 0 else None,
+        at_s=at_s,
+    )
 
 
 def mean(samples: Sequence[Sample], channel: str) -> Reading[float]:

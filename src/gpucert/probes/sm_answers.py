@@ -7,7 +7,9 @@ asked again, because a fault that comes again is another one than a fault that c
 
 from dataclasses import dataclass, field
 
-from gpucert.probes.bench import Bench, Measure, Probe
+from msgspec import structs
+
+from gpucert.probes.bench import Bench, Measure, Probe, wrong_value
 from gpucert.reading import Absence, Absent
 from gpucert.record import Mismatch
 from gpucert.stress.backend import Answer, ArithmeticUnit, UnitNotOfferedError
@@ -98,18 +100,10 @@ def _ask_again(bench: Bench, asked: _Asked) -> None:
 def _located(bench: Bench, number: int, answer: Answer, again: Answer | None) -> Mismatch:
     """An SM that was wrong; the seed of its round is that of the step and the number of the round."""
     assert answer.first_wrong is not None
-    wrong = answer.first_wrong
     given = (answer,) if again is None else (answer, again)
-    return Mismatch(
-        phase=f"{answer.unit.value}, round {number + 1}",
-        offset=wrong.word,
-        expected=f"{wrong.expected:016x}",
-        actual=f"{wrong.actual:016x}",
-        flips=(wrong.expected ^ wrong.actual).bit_count(),
-        kind="compute",
-        reader_sm=answer.sm,
+    return structs.replace(
+        wrong_value(answer.first_wrong, f"{answer.unit.value}, round {number + 1}", bench.card.now_s()),
         partitions=tuple(sorted({place for one in given for place in one.partitions})),
-        at_s=bench.card.now_s(),
         again=sum(one.wrong for one in given),
         tries=sum(one.repeats for one in given),
     )

@@ -40,7 +40,7 @@ def _compute(case: Case) -> Iterator[Diagnosed]:
     for step in case.steps_of("sm_answers"):
         yield from _answers(step)
     for step in case.record.steps:
-        if step.probe in ("gemm_exact", "gemm_sustained"):
+        if step.probe in ("gemm_exact", "gemm_sustained", "load_swings"):
             yield from _products(step)
 
 
