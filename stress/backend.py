@@ -4,6 +4,7 @@ A word is 64 bits; words of the tested memory are numbered from 0 across all its
 address from every other. Every call is synchronous: when it returns, the work is done and checked for errors.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from typing import Protocol
@@ -247,9 +248,18 @@ class Backend(Protocol):
         """
 
     def verify(
-        self, region: Region, pattern: Pattern, then_write: Pattern | None = None, *, descending: bool = False
+        self,
+        region: Region,
+        pattern: Pattern,
+        then_write: Pattern | None = None,
+        *,
+        descending: bool = False,
+        beside: Callable[[], None] | None = None,
     ) -> Sweep:
-        """Load and compare every word, and replace it by `then_write` in the same pass if that is given."""
+        """Load and compare every word, and replace it by `then_write` in the same pass if that is given.
+
+        `beside` is other work for the same card: it is called until the sweep is done, once at least.
+        """
 
     def move(self, source: Region, target: Region) -> float:
         """Copy one region to another of the same size by the card's copy engine: seconds taken."""

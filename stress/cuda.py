@@ -26,7 +26,7 @@ from gpucert.stress.backend import (
 )
 from gpucert.stress.cuda_card import CudaCard, NoCudaError, Pinned, Words, scrub_environment
 from gpucert.stress.cuda_matrices import CudaMatrices, Multiplier, offered
-from gpucert.stress.cuda_tallies import Tallies
+from gpucert.stress.cuda_tallies import Counted, Tallies
 
 __all__ = ["CudaBackend", "NoCudaError", "scrub_environment"]
 
@@ -63,6 +63,7 @@ class CudaBackend:
         self._card = CudaCard(uuid_or_bus_id)
         self._blocks = kernels.blocks(self._card.sm_count)
         self._tallies = Tallies(self._card, self._blocks)
+        self._tallies_beside = Tallies(self._card, self._blocks)
         self._scratch = self._card.allocate(_SCRATCH_BYTES)
         self._reply = Pinned(1)
         self._answers = Pinned(self._card.sm_count * kernels.ANSWER_WORDS)
@@ -143,29 +144,38 @@ class CudaBackend:
                 self._rotation(region), self._tallies.rows(), blocks=self._blocks,
             )
         )  # fmt: skip
-        return self._sweep(seconds, pattern.shift)
+        return _sweep(self._tallies.read(), seconds, pattern.shift)
 
     def verify(
-        self, region: Region, pattern: Pattern, then_write: Pattern | None = None, *, descending: bool = False
+        self,
+        region: Region,
+        pattern: Pattern,
+        then_write: Pattern | None = None,
+        *,
+        descending: bool = False,
+        beside: Callable[[], None] | None = None,
     ) -> Sweep:
         """Load and compare every word, and replace it in the same pass if asked to.
 
-        Raises ValueError where the two patterns are not shifted alike, because one launch numbers its words once.
+        With work beside it, the sweep is given one block on each SM only, so that both find room there. Raises
+        ValueError where the two patterns are not shifted alike, because one launch numbers its words once.
         """
         if then_write is not None and then_write.shift != pattern.shift:
             raise ValueError("a pattern cannot be replaced by one of another shift in the same pass")
         address, pairs = self._span(region)
         if self._flush_due:
             self._evict(region)
-        self._tallies.begin()
-        seconds = self._card.timed(
-            lambda: self._card.launch(
-                "memory_verify", address, pairs, _numbered(region, pattern), *_told(pattern),
-                then_write is not None, *_told(then_write or pattern), descending,
-                self._rotation(region), self._tallies.rows(), *self._tallies.log(), blocks=self._blocks,
-            )
+        tallies = self._tallies if beside is None else self._tallies_beside
+        tallies.begin()
+        launch = partial(
+            self._card.launch,
+            "memory_verify", address, pairs, _numbered(region, pattern), *_told(pattern),
+            then_write is not None, *_told(then_write or pattern), descending,
+            self._rotation(region), tallies.rows(), *tallies.log(),
+            blocks=self._blocks if beside is None else self._card.sm_count,
         )  # fmt: skip
-        return self._sweep(seconds, pattern.shift)
+        seconds = self._card.timed(launch) if beside is None else self._card.timed_beside(launch, beside)
+        return _sweep(tallies.read(), seconds, pattern.shift)
 
     def move(self, source: Region, target: Region) -> float:
         """Have the copy engine copy a region. Raises ValueError where the sizes differ."""
@@ -328,13 +338,6 @@ class CudaBackend:
         self._passes[region.handle] += 1
         return self._passes[region.handle] % self._blocks
 
-    def _sweep(self, seconds: float, shift: int) -> Sweep:
-        counted = self._tallies.read()
-        wrong = counted.first_wrong
-        if shift:
-            wrong = tuple(replace(one, word=(one.word + shift) & _ALL_ONES) for one in wrong)
-        return Sweep(counted.items, counted.total, counted.bad_items, counted.bad_bits, wrong, seconds)
-
     def _toucher(self, kind: str, address: int, pairs: int) -> Callable[[], None]:
         half = pairs // 2
         launches: dict[str, tuple[str, tuple[int, ...]]] = {
@@ -454,6 +457,13 @@ def _answer(sm: int, unit: ArithmeticUnit, given: list[Words], right: Words | No
     first = WrongWord(int(thread), int(expected[thread]), int(signatures[repeat, thread]), sm)
     partitions = np.unique(slots[warps] % np.uint64(PARTITIONS))
     return Answer(sm, unit, len(given), int(np.count_nonzero(warps.any(axis=1))), tuple(partitions.tolist()), first)
+
+
+def _sweep(counted: Counted, seconds: float, shift: int) -> Sweep:
+    wrong = counted.first_wrong
+    if shift:
+        wrong = tuple(replace(one, word=(one.word + shift) & _ALL_ONES) for one in wrong)
+    return Sweep(counted.items, counted.total, counted.bad_items, counted.bad_bits, wrong, seconds)
 
 
 def _numbered(region: Region, pattern: Pattern) -> int:

@@ -4,7 +4,7 @@ Memory is really stored, loaded and compared, and products are really multiplied
 A small product stands for the large one that is declared: the medium charges its clock and heat for the large one.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -119,9 +119,17 @@ class HostBackend:
         return Sweep(region.words, 0, 0, 0, (), seconds)
 
     def verify(
-        self, region: Region, pattern: Pattern, then_write: Pattern | None = None, *, descending: bool = False
+        self,
+        region: Region,
+        pattern: Pattern,
+        then_write: Pattern | None = None,
+        *,
+        descending: bool = False,
+        beside: Callable[[], None] | None = None,
     ) -> Sweep:
-        """Load and compare every word, and replace it in the same pass if asked to."""
+        """Load and compare every word, and replace it in the same pass if asked to; a medium does one after another."""
+        if beside is not None:
+            beside()
         found = _Found()
         for first, count, sm in self._tiles(region, descending=descending):
             found.compare(first, self._medium.load(first, count, sm), patterns.words(pattern, first, count), sm)

@@ -160,6 +160,7 @@ _OF_PROBE = {
     "gemm_sustained": "Compute",
     "load_swings": "Compute",
     "memory_scan": "Memory",
+    "memory_under_load": "Memory",
     "memory_bandwidth": "Memory",
     "counters": "Memory",
     "thermal_soak": "Heat and power",

@@ -22,8 +22,9 @@ _FOR_PERFORMANCE = {"gemm_sustained": "performance.compute", "memory_bandwidth":
 
 def diagnose_wrong(case: Case, findings: Iterable[Finding]) -> Iterator[Diagnosed]:
     """Diagnoses of memory, arithmetic and performance."""
-    for step in case.steps_of("memory_scan"):
-        yield from wrong_memory(case, step)
+    for probe in ("memory_scan", "memory_under_load"):
+        for step in case.steps_of(probe):
+            yield from wrong_memory(case, step)
     yield from _compute(case)
     yield from _performance(findings)
 
@@ -40,7 +41,7 @@ def _compute(case: Case) -> Iterator[Diagnosed]:
     for step in case.steps_of("sm_answers"):
         yield from _answers(step)
     for step in case.record.steps:
-        if step.probe in ("gemm_exact", "gemm_sustained", "load_swings"):
+        if step.probe in ("gemm_exact", "gemm_sustained", "load_swings", "memory_under_load"):
             yield from _products(step)
 
 
