@@ -54,9 +54,9 @@ class PlainCuda:
 
         def once() -> None:
             self._cublas.gemmEx(
-                self._handle, 0, 0, m, n, k, one.ctypes.data, matrices.left, recipe.inputs, m,
-                matrices.right, recipe.inputs, k, zero.ctypes.data, matrices.result, recipe.output, m,
-                recipe.compute, -1,
+                self._handle, recipe.left_operation, 0, m, n, k, one.ctypes.data, matrices.left, recipe.inputs,
+                k if recipe.left_by_rows else m, matrices.right, recipe.inputs, k, zero.ctypes.data, matrices.result,
+                recipe.output, m, recipe.compute, -1,
             )  # fmt: skip
 
         return self._timed(once, runs)

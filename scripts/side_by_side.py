@@ -233,7 +233,12 @@ def products(bench: Bench, dtype: DType, seconds: float, *, exact: bool) -> list
         turns = take([Pair(ours, plain)], seconds, bench.backend.seconds)
     finally:
         matrices.free()
-    return [compared(f"{what}, {name}", "TFLOP/s", found, GEMM_IS) for name, found in turns.items()]
+    return [compared(f"{what}, {name}", rate_unit(dtype), found, GEMM_IS) for name, found in turns.items()]
+
+
+def rate_unit(dtype: DType) -> str:
+    """Operations of INT8 are none of floating point."""
+    return "TOP/s" if dtype is DType.INT8 else "TFLOP/s"
 
 
 def _checked(backend: Backend, matrices: Matrices, runs: int) -> tuple[Product, float]:
@@ -334,7 +339,7 @@ def parts() -> list[Part]:
         kind = "exact" if exact else "sustained"
         return Part(
             f"matmul {dtype.value}, {kind}",
-            "TFLOP/s",
+            rate_unit(dtype),
             weight,
             lambda bench, seconds: products(bench, dtype, seconds, exact=exact),
         )

@@ -50,12 +50,19 @@ _FIRST_CAPABILITY = {"tensor": 70, "tensor_int8": 72, "tensor_bf16": 80, "tensor
 
 
 class DType(StrEnum):
-    """Type of the inputs of a matrix product; fp16 and bf16 accumulate in FP32, the others in themselves."""
+    """Type of the inputs of a matrix product.
+
+    FP64 and FP32 accumulate in themselves, TF32, FP16 and BF16 in FP32, INT8 in INT32. FP8 is named so that its absence
+    is told: no backend multiplies it yet.
+    """
 
     FP64 = "fp64"
     FP32 = "fp32"
+    TF32 = "tf32"
     FP16 = "fp16"
     BF16 = "bf16"
+    INT8 = "int8"
+    FP8 = "fp8"
 
 
 class PatternKind(IntEnum):
@@ -138,7 +145,7 @@ class Product:
 
     runs: int
     flop: float
-    """Of all runs together."""
+    """Of all runs together; integer operations where the type is INT8."""
     seconds: float
     compared: int
     wrong: int
@@ -179,7 +186,11 @@ class OutOfMemoryError(RuntimeError):
 
 
 class UnitNotOfferedError(RuntimeError):
-    """This card has no such arithmetic unit, or the library at hand cannot reach it."""
+    """This card has no such arithmetic unit."""
+
+
+class UnitOutOfReachError(UnitNotOfferedError):
+    """The card may have the unit, but the libraries at hand cannot reach it: nothing is known of it."""
 
 
 class DeviceLostError(RuntimeError):
@@ -283,7 +294,7 @@ class Backend(Protocol):
         """Prepare a size × size × size product.
 
         `exact` draws small integers, whose products every type holds exactly, and takes a reference that the card did
-        not make (Freivalds on the host); else full-mantissa normal data with the card's own first run as reference.
+        not make (Freivalds on the host); else full-mantissa data with the card's own first run as reference.
         Raises UnitNotOfferedError.
         """
 

@@ -22,11 +22,13 @@ from gpucert.stress.backend import (
     Properties,
     Region,
     Sweep,
+    UnitOutOfReachError,
     WrongWord,
 )
 from gpucert.stress.cuda_card import CudaCard, NoCudaError, Pinned, Words, scrub_environment
-from gpucert.stress.cuda_matrices import CudaMatrices, Multiplier, offered
+from gpucert.stress.cuda_matrices import CudaMatrices, Multiplier
 from gpucert.stress.cuda_tallies import Counted, Tallies
+from gpucert.stress.offers import offered
 
 __all__ = ["CudaBackend", "NoCudaError", "scrub_environment"]
 
@@ -228,8 +230,14 @@ class CudaBackend:
         return self._card.timed_repeats(passes, one_pass)
 
     def matrices(self, dtype: DType, size: int, seed: int, *, exact: bool) -> CudaMatrices:
-        """A size × size × size product on the card. Raises UnitNotOfferedError for BF16 before Ampere."""
+        """A size × size × size product on the card. Raises UnitNotOfferedError, also where cuBLAS cannot make it."""
         offered(dtype, self._card.capability)
+        try:
+            return self._matrices(dtype, size, seed, exact=exact)
+        except NoCudaError as error:
+            raise UnitOutOfReachError(str(error)) from error
+
+    def _matrices(self, dtype: DType, size: int, seed: int, *, exact: bool) -> CudaMatrices:
         return CudaMatrices(self._card, self._multiplier, self._tallies, dtype, size, seed, exact=exact)
 
     def answers(self, unit: ArithmeticUnit, repeats: int, seed: int) -> tuple[Answer, ...]:
@@ -405,14 +413,14 @@ class CudaBackend:
             "stream_read": (self._scratch, 0, self._scratch),
             "stream_write": (self._scratch, 0, 0),
             "stream_copy": (self._scratch, self._scratch, 0),
-            "matrix_fill": (self._scratch, 0, 0, 0, 64, 52, 1023),
+            "matrix_fill": (self._scratch, 0, 0, 0, 64, 52, 1023, 0, 0),
             "matrix_compare": (self._scratch, self._scratch, 0, 0, 64, rows, *log),
         }.items():
             self._card.launch(name, *arguments, blocks=self._blocks if rows in arguments else 1)
         for name, shared in self._spare_shared.items():
             self._card.launch(name, self._answers.address, 0, 0, blocks=self._card.sm_count, shared=shared)
         self._card.finish()
-        self.matrices(DType.FP32, 256, 0, exact=False).free()
+        self._matrices(DType.FP32, 256, 0, exact=False).free()
 
 
 _TOUCH_WORD = 0x5555_5555_5555_5555

@@ -1,6 +1,7 @@
 """Matrix products by cuBLAS on one GPU, compared bit for bit with a reference by a kernel of our own.
 
-Matrices lie by columns, as cuBLAS wants them: element (i, j) of an m × n matrix is number i + j·m.
+Matrices lie by columns, as cuBLAS wants them: element (i, j) of an m × n matrix is number i + j·m. Only the left
+operand of INT8 lies by rows.
 """
 
 from dataclasses import dataclass
@@ -11,12 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpucert.stress import fills, freivalds, kernels
-from gpucert.stress.backend import DType, Product, UnitNotOfferedError, WrongWord
+from gpucert.stress.backend import DType, Product, WrongWord
 from gpucert.stress.cuda_card import AHEAD_SECONDS, CudaCard, Event, NoCudaError, Pinned, Words
 from gpucert.stress.cuda_tallies import SETS, Tallies
 
 Integers = NDArray[np.int8]
-Answer = NDArray[np.float32] | NDArray[np.float64]
+Answer = NDArray[np.float32] | NDArray[np.float64] | NDArray[np.int32]
+_NAN_BYTE = 0xFF
+"""Bytes that are no number."""
+_NO_SUM_BYTE = 0x7F
+"""0x7F7F7F7F is no sum of products of INT8 either, up to an inner size of 130,560."""
 
 
 @dataclass(frozen=True)
@@ -29,16 +34,33 @@ class Recipe:
     inputs: int
     output: int
     compute: int
-    scalar: type[np.float32] | type[np.float64]
+    scalar: type[np.float32] | type[np.float64] | type[np.int32]
+    """Type of the two factors, and of the output."""
+    blank: int = _NAN_BYTE
+    """What every byte of an output is before it is computed: no answer."""
+    left_by_rows: bool = False
+    multiple: int = 1
+    """Of which every size must be a multiple."""
+
+    @property
+    def left_operation(self) -> int:
+        """How cuBLAS is to take the left operand: as it lies (0), or turned (1)."""
+        return int(self.left_by_rows)
 
 
 RECIPES: dict[DType, Recipe] = {
     DType.FP64: Recipe(inputs=1, output=1, compute=70, scalar=np.float64),
     DType.FP32: Recipe(inputs=0, output=0, compute=69, scalar=np.float32),
+    DType.TF32: Recipe(inputs=0, output=0, compute=77, scalar=np.float32),
     DType.FP16: Recipe(inputs=2, output=0, compute=68, scalar=np.float32),
     DType.BF16: Recipe(inputs=14, output=0, compute=68, scalar=np.float32),
+    DType.INT8: Recipe(
+        inputs=3, output=10, compute=72, scalar=np.int32, blank=_NO_SUM_BYTE, left_by_rows=True, multiple=16
+    ),
 }
-"""FP32 is pedantic (69): the plain compute type may be lowered to TF32 by a math mode."""
+"""FP32 is pedantic (69): the plain compute type may be lowered to TF32 by a math mode. INT8 is multiplied on tensor
+cores where sizes and leading dimensions are multiples of 4, better of 16, and where both operands lie along the inner
+dimension, which takes the left one turned ("TN")."""
 
 _NO_TRANSPOSE = 0
 _DEFAULT_ALGORITHM = -1
@@ -46,7 +68,6 @@ _FILL_BLOCKS_PER_SM = 4
 _PROBE_COLUMNS = 256
 _LONGEST_LAUNCH_SECONDS = 0.4
 """Longer products are cut into panels of columns, because a watchdog kills what holds a display for too long."""
-_NAN_BYTE = 0xFF
 _BITS = {4: np.uint32, 8: np.uint64}
 _ROWS_LOCATED = 256
 """Wrong rows whose elements are located, because the places of a wholly wrong product would fill the host's memory."""
@@ -81,12 +102,13 @@ class Multiplier:
         return f"{number // 10000}.{number // 100 % 100}.{number % 100}"
 
     def multiply(self, recipe: Recipe, left: int, right: int, result: int, rows: int, columns: int, inner: int) -> None:
-        """Queue result = left · right; addresses of matrices by columns without padding."""
+        """Queue result = left · right; addresses of matrices without padding, by columns or as the recipe has it."""
         one, zero = np.ones(1, recipe.scalar), np.zeros(1, recipe.scalar)
         with self._card.errors():
             self._cublas.gemmEx(
-                self._handle, _NO_TRANSPOSE, _NO_TRANSPOSE, rows, columns, inner, one.ctypes.data,
-                left, recipe.inputs, rows, right, recipe.inputs, inner, zero.ctypes.data,
+                self._handle, recipe.left_operation, _NO_TRANSPOSE, rows, columns, inner, one.ctypes.data,
+                left, recipe.inputs, inner if recipe.left_by_rows else rows, right, recipe.inputs, inner,
+                zero.ctypes.data,
                 result, recipe.output, rows, recipe.compute, _DEFAULT_ALGORITHM,
             )  # fmt: skip
 
@@ -101,7 +123,7 @@ def _import_cublas() -> Cublas:
 
 
 class CudaMatrices:
-    """A product A · B on the card with its reference."""
+    """A product A · B on the card with its reference. Raises ValueError for a size that the type does not take."""
 
     def __init__(
         self,
@@ -118,6 +140,8 @@ class CudaMatrices:
         self.shape = (size, size, size)
         self._card, self._multiplier, self._tallies = card, multiplier, tallies
         self._recipe = RECIPES[dtype]
+        if size % self._recipe.multiple:
+            raise ValueError(f"size is {size}; of {dtype.value} it must be a multiple of {self._recipe.multiple}")
         self._seed = seed
         self._elements = size * size
         self._output_width = 8 * np.dtype(self._recipe.scalar).itemsize
@@ -172,7 +196,8 @@ class CudaMatrices:
     def _prepare(self, *, exact: bool) -> None:
         bound = fills.exact_bound(self.shape[2]) if exact else 0
         for operand, address in enumerate((self.left, self.right)):
-            self._fill(address, fills.operand_seed(self._seed, operand), bound)
+            by_rows = self._recipe.left_by_rows and address == self.left
+            self._fill(address, fills.operand_seed(self._seed, operand), bound, by_rows=by_rows)
         self._panel = self._panel_columns()
         self._multiply()
         if exact:
@@ -181,12 +206,13 @@ class CudaMatrices:
             self._card.copy(self.reference, self.result, self._output_bytes)
         self._card.finish()
 
-    def _fill(self, address: int, seed: int, bound: int) -> None:
+    def _fill(self, address: int, seed: int, bound: int, *, by_rows: bool) -> None:
         shape = fills.FORMATS[self.dtype]
         blocks = self._card.sm_count * _FILL_BLOCKS_PER_SM
         self._card.launch(
-            "matrix_fill", address, self._elements, seed, bound, shape.width, shape.fraction, shape.bias, blocks=blocks
-        )
+            "matrix_fill", address, self._elements, seed, bound, shape.width, shape.fraction, shape.bias, shape.spare,
+            self.shape[0] if by_rows else 0, blocks=blocks,
+        )  # fmt: skip
 
     def _panel_columns(self) -> int:
         """How many columns a launch may make: all of them, unless the card is slow in this type."""
@@ -212,7 +238,7 @@ class CudaMatrices:
             self._tallies.begin(count)
         for index, (start, end) in enumerate(self._events[:count]):
             if check:  # because the right answer of the run before would pass for that of a product that never ran
-                self._card.fill_bytes(self.result, _NAN_BYTE, self._elements * self._output_width // 8)
+                self._card.fill_bytes(self.result, self._recipe.blank, self._elements * self._output_width // 8)
             start.record()
             self._multiply()
             end.record()
@@ -248,6 +274,8 @@ class CudaMatrices:
 
 
 def _numbers(words: Words, recipe: Recipe) -> Answer:
+    if recipe.scalar is np.int32:
+        return words.view(np.int32)
     return words.view(np.float64) if recipe.scalar is np.float64 else words.view(np.float32)
 
 
@@ -292,9 +320,3 @@ def whole_numbers(size: int, seed: int, bound: int) -> Integers:
 def padded(size_bytes: int) -> int:
     """The next multiple of the 16 bytes that kernels load at once."""
     return -(-size_bytes // 16) * 16
-
-
-def offered(dtype: DType, capability: int) -> None:
-    """Raises UnitNotOfferedError where the architecture (`compute capability` times ten) lacks the type."""
-    if dtype is DType.BF16 and capability < kernels.FIRST_WITH_BF16:
-        raise UnitNotOfferedError("bf16 products start with compute capability 8.0")

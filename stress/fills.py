@@ -1,4 +1,4 @@
-"""What stands in the matrices: exact small integers or full-mantissa numbers, as bit patterns, defined in NumPy.
+"""What stands in the matrices: small whole numbers or numbers whose every bit is random, as bit patterns, in NumPy.
 
 Both are pure functions of (element, seed), made from integers alone, because then `gemm.cu` makes the same bits on
 every card and no card is asked what its own inputs were.
@@ -14,7 +14,7 @@ from gpucert.stress.answers import GOLDEN, mix
 from gpucert.stress.backend import DType
 
 Words = NDArray[np.uint64]
-Bits = NDArray[np.uint16] | NDArray[np.uint32] | NDArray[np.uint64]
+Bits = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.uint32] | NDArray[np.uint64]
 
 _MASK = (1 << 64) - 1
 _BLOCK = 1 << 20
@@ -23,11 +23,16 @@ LARGEST_INTEGER = 64
 
 @dataclass(frozen=True)
 class Format:
-    """An IEEE-like binary format: width of the whole, of its fraction, and the bias of its exponent, all in bits."""
+    """A binary format as it is stored: width of the whole, of its fraction, and the bias of its exponent, in bits.
+
+    IEEE-like, or two's complement where it has no exponent (bias 0).
+    """
 
     width: int
     fraction: int
     bias: int
+    spare: int = 0
+    """Bits at the low end that are stored as zero, because the unit takes no notice of them."""
 
     @property
     def bytes(self) -> int:
@@ -38,16 +43,20 @@ class Format:
 FORMATS: dict[DType, Format] = {
     DType.FP64: Format(64, 52, 1023),
     DType.FP32: Format(32, 23, 127),
+    DType.TF32: Format(32, 10, 127, spare=13),
     DType.FP16: Format(16, 10, 15),
     DType.BF16: Format(16, 7, 127),
+    DType.INT8: Format(8, 0, 0),
 }
-_UNSIGNED = {16: np.uint16, 32: np.uint32, 64: np.uint64}
+"""TF32 is stored as FP32 that needs no rounding, so that a product has the same inputs whoever rounds them, and how."""
+_UNSIGNED = {8: np.uint8, 16: np.uint16, 32: np.uint32, 64: np.uint64}
 
 
 def exact_bound(k: int) -> int:
     """Largest magnitude a with k·a² < 2²², so that FP32 sums are exact in any order, with two bits to spare.
 
-    At most 64, which BF16 still holds. Raises ValueError where not even 1 fits.
+    At most 64, which BF16 still holds. INT32 sums could be of larger numbers, but every type is to multiply the same.
+    Raises ValueError where not even 1 fits.
     """
     bound = min(LARGEST_INTEGER, isqrt(((1 << 22) - 1) // k))
     if bound < 1:
@@ -73,11 +82,13 @@ def integers(count: int, seed: int, bound: int, first: int = 0) -> NDArray[np.in
 def integer_bits(dtype: DType, numbers: NDArray[np.int8]) -> Bits:
     """Whole numbers as bit patterns of `dtype`; exact in every one of them."""
     shape = FORMATS[dtype]
+    if not shape.bias:
+        return _narrow(shape, numbers.astype(np.int64).view(np.uint64))
     size = np.abs(numbers.astype(np.int64)).astype(np.uint64)
     exponent = np.frexp(size.astype(np.float64))[1].astype(np.int64) - 1
     fraction = (size << (shape.fraction - np.maximum(exponent, 0)).astype(np.uint64)) & _ones(shape.fraction)
     body = ((exponent + shape.bias).astype(np.uint64) << np.uint64(shape.fraction)) | fraction
-    sign = (numbers < 0).astype(np.uint64) << np.uint64(shape.width - 1)
+    sign = (numbers < 0).astype(np.uint64) << np.uint64(shape.width - 1 - shape.spare)
     return _narrow(shape, np.where(size == 0, np.uint64(0), sign | body))
 
 
@@ -85,6 +96,7 @@ def full_bits(dtype: DType, count: int, seed: int, first: int = 0) -> Bits:
     """Elements of a full-mantissa fill: ±1.f · 2^-g, every bit of f random, g = 0 … 7 with chance 2^-(g+1).
 
     That is the uniform distribution over (−2, 2), less its numbers below 2⁻⁷: mean 0, deviation 1.15, no subnormals.
+    Integers are uniform over all that the type holds.
     """
     shape = FORMATS[dtype]
     narrow = np.empty(count, _UNSIGNED[shape.width])
@@ -95,10 +107,12 @@ def full_bits(dtype: DType, count: int, seed: int, first: int = 0) -> Bits:
 
 
 def _full_block(shape: Format, hashes: Words) -> Bits:
+    if not shape.bias:
+        return _narrow(shape, hashes >> np.uint64(64 - shape.width))
     fraction = hashes & _ones(shape.fraction)
     down = _TRAILING_ZEROS[((hashes >> np.uint64(52)) & np.uint64(0x7F)).astype(np.intp)]
     exponent = (np.uint64(shape.bias) - down) << np.uint64(shape.fraction)
-    sign = (hashes >> np.uint64(63)) << np.uint64(shape.width - 1)
+    sign = (hashes >> np.uint64(63)) << np.uint64(shape.width - 1 - shape.spare)
     return _narrow(shape, sign | exponent | fraction)
 
 
@@ -108,7 +122,8 @@ def _hashes(count: int, seed: int, first: int) -> Words:
 
 
 def _narrow(shape: Format, words: Words) -> Bits:
-    narrow: Bits = words.astype(_UNSIGNED[shape.width])
+    """As many low bits as the format has, above its spare ones."""
+    narrow: Bits = (words << np.uint64(shape.spare)).astype(_UNSIGNED[shape.width])
     return narrow
 
 
@@ -123,4 +138,5 @@ def values(dtype: DType, bits: Bits) -> NDArray[np.float64]:
     """The numbers that bit patterns of `dtype` stand for."""
     if dtype is DType.BF16:
         return (bits.astype(np.uint32) << np.uint32(16)).view(np.float32).astype(np.float64)
-    return bits.view(f"f{FORMATS[dtype].bytes}").astype(np.float64)
+    shape = FORMATS[dtype]
+    return bits.view(f"{'f' if shape.bias else 'i'}{shape.bytes}").astype(np.float64)

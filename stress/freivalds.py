@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 Integers = NDArray[np.int8]
 Doubles = NDArray[np.float64]
-Product = NDArray[np.float32] | NDArray[np.float64]
+Product = NDArray[np.float32] | NDArray[np.float64] | NDArray[np.int32]
 
 VECTORS = 20
 """A row with one wrong element never passes; one with several passes each ±1 vector with chance ½ at most, so 2⁻²⁰."""

@@ -3,38 +3,52 @@
 #include "tally.cuh"
 #include "tiles.cuh"
 
-// A binary format: width, width of its fraction, and bias of its exponent, in bits.
+// A binary format: width, width of its fraction, bias of its exponent, and how many of its low bits are stored as zero,
+// in bits. One without an exponent has bias 0: two's complement.
 struct Format {
-    u64 width, fraction, bias;
+    u64 width, fraction, bias, spare;
 };
+
+// The bits of a number without the spare ones, as they are stored.
+DEVICE u64 stored(Format format, u64 bits) {
+    const u64 all = format.width == 64 ? ~0ull : (1ull << format.width) - 1;
+    return (bits << format.spare) & all;
+}
 
 // A whole number of magnitude 64 at most, as bits of the format: exact.
 DEVICE u64 integer_bits(Format format, long long number) {
+    if (format.bias == 0) return stored(format, (u64)number);
     if (number == 0) return 0;
     const u64 negative = number < 0, size = negative ? 0 - (u64)number : (u64)number;
     u64 exponent = 0;
     while (size >> (exponent + 1)) exponent += 1;
     const u64 fraction = (size << (format.fraction - exponent)) & ((1ull << format.fraction) - 1);
-    return negative << (format.width - 1) | (exponent + format.bias) << format.fraction | fraction;
+    const u64 sign = negative << (format.width - 1 - format.spare);
+    return stored(format, sign | (exponent + format.bias) << format.fraction | fraction);
 }
 
-// ±1.f · 2^-g with every bit of f random and g = 0 … 7, less likely by half each.
+// ±1.f · 2^-g with every bit of f random and g = 0 … 7, less likely by half each; of integers every bit.
 DEVICE u64 full_bits(Format format, u64 hash) {
+    if (format.bias == 0) return stored(format, hash >> (64 - format.width));
     u64 down = 0;
     while (down < 7 && ((hash >> (52 + down)) & 1) == 0) down += 1;
     const u64 fraction = hash & ((1ull << format.fraction) - 1);
-    return (hash >> 63) << (format.width - 1) | (format.bias - down) << format.fraction | fraction;
+    const u64 sign = (hash >> 63) << (format.width - 1 - format.spare);
+    return stored(format, sign | (format.bias - down) << format.fraction | fraction);
 }
 
-// Elements beyond `elements` are zero, up to a whole word. With `bound` 0 the mantissas are full, else the elements are
-// whole numbers in [-bound, bound].
-KERNEL matrix_fill(u64 base, u64 elements, u64 seed, u64 bound, u64 width, u64 fraction, u64 bias) {
-    const Format format = {width, fraction, bias};
+// Elements beyond `elements` are zero, up to a whole word. With `bound` 0 every bit is random, else the elements are
+// whole numbers in [-bound, bound]. With `side` the matrix, so many rows and columns, lies by rows: its numbers are the
+// same, but element (i, j) lies where (j, i) would.
+KERNEL matrix_fill(u64 base, u64 elements, u64 seed, u64 bound, u64 width, u64 fraction, u64 bias, u64 spare,
+                   u64 side) {
+    const Format format = {width, fraction, bias, spare};
     const u64 per_word = 64 / width, words = (elements + per_word - 1) / per_word, salt = mix64(seed);
     for (u64 word = block_index() * THREADS + thread_index(); word < words; word += block_count() * THREADS) {
         u64 packed = 0;
         for (u64 i = 0; i < per_word && word * per_word + i < elements; ++i) {
-            const u64 hash = random_word(word * per_word + i, salt);
+            const u64 place = word * per_word + i;
+            const u64 hash = random_word(side ? place % side * side + place / side : place, salt);
             const long long number = (long long)(((hash >> 32) * (2 * bound + 1)) >> 32) - (long long)bound;
             packed |= (bound ? integer_bits(format, number) : full_bits(format, hash)) << (i * width);
         }

@@ -27,6 +27,7 @@ from gpucert.stress.backend import (
     WrongWord,
 )
 from gpucert.stress.medium import COPY_ENGINE, Medium, Words, Work
+from gpucert.stress.offers import offered
 
 TILE_WORDS = 8192
 """64 KiB: the piece of a sweep that one SM works on, as in the kernels."""
@@ -48,10 +49,8 @@ _MASK = (1 << 64) - 1
 _UNIT = {
     DType.FP64: ArithmeticUnit.FP64,
     DType.FP32: ArithmeticUnit.FP32,
-    DType.FP16: ArithmeticUnit.TENSOR,
-    DType.BF16: ArithmeticUnit.TENSOR,
 }
-"""Which unit multiplies: a card without tensor cores refuses fp16 and bf16."""
+"""Which unit multiplies, where it is not the tensor cores: a card without these refuses every other type."""
 _WITHOUT_RATE = {
     ArithmeticUnit.SHARED,
     ArithmeticUnit.REGISTERS,
@@ -60,6 +59,7 @@ _WITHOUT_RATE = {
     ArithmeticUnit.BRANCHES,
 }
 """Charged as whole-number arithmetic, because nobody states how fast they are."""
+_SUMMED_IN_FP64 = {DType.FP64: np.float64, DType.INT8: np.int32}
 _BITS = {4: np.uint32, 8: np.uint64}
 _BYTES_PER_TOUCH = {"read": (1.0, 0.0), "write": (0.0, 1.0), "copy": (0.5, 0.5)}
 
@@ -180,6 +180,7 @@ class HostBackend:
 
     def matrices(self, dtype: DType, size: int, seed: int, *, exact: bool) -> "HostMatrices":
         """A size × size × size product, of which a corner is multiplied. Raises UnitNotOfferedError."""
+        offered(dtype, int(self._medium.properties().compute_capability.replace(".", "")))
         return HostMatrices(self._medium, dtype, size, seed, exact=exact)
 
     def answers(self, unit: ArithmeticUnit, repeats: int, seed: int) -> tuple[Answer, ...]:
@@ -241,12 +242,12 @@ class HostMatrices:
         self.dtype = dtype
         self.shape = (size, size, size)
         self._medium = medium
-        self._unit = _UNIT[dtype]
+        self._unit = _UNIT.get(dtype, ArithmeticUnit.TENSOR)
         self._sms = medium.properties().sm_count
         self._runs = 0
         medium.spend(Work(kind="arithmetic", rate=dtype.value))  # because a type that is not offered is refused here
         self._right_product = _right_product(dtype, seed, exact=exact)
-        self._reference = self._right_product.copy() if exact else self._multiply()
+        self.reference = self._right_product.copy() if exact else self._multiply()
 
     def run(self, runs: int, *, check: bool) -> Product:
         """Multiply; one product of the corner is real in each call, whatever `runs` is."""
@@ -256,7 +257,7 @@ class HostMatrices:
         if not check:
             return Product(runs, flop, seconds, 0, 0, ())
         bits = _BITS[product.dtype.itemsize]
-        found, wanted = product.view(bits).ravel(), self._reference.view(bits).ravel()
+        found, wanted = product.view(bits).ravel(), self.reference.view(bits).ravel()
         places = np.flatnonzero(found != wanted)
         wrong = tuple(
             WrongWord(int(place), int(wanted[place]), int(found[place]), self._sm_of(int(place)))
@@ -307,9 +308,11 @@ class _Found:
 
 
 def _right_product(dtype: DType, seed: int, *, exact: bool) -> Numbers:
-    """The corner of the product, summed in FP64 for FP64 and in FP32 for every other type."""
+    """The corner of the product, summed as the type does: in FP64, in INT32, which FP64 sums exactly, or in FP32."""
     left, right = (_operand(dtype, fills.operand_seed(seed, side), exact=exact) for side in (0, 1))
-    return left @ right if dtype is DType.FP64 else left.astype(np.float32) @ right.astype(np.float32)
+    if dtype in _SUMMED_IN_FP64:
+        return (left @ right).astype(_SUMMED_IN_FP64[dtype])
+    return left.astype(np.float32) @ right.astype(np.float32)
 
 
 def _operand(dtype: DType, seed: int, *, exact: bool) -> NDArray[np.float64]:

@@ -36,7 +36,6 @@ OPTIONS = ("-std=c++17", f"-DTHREADS={THREADS}")
 ARCHITECTURES = (60, 61, 70, 75, 80, 86, 89, 90, 100, 103, 120)
 """Compute capabilities that gpucert supports, times ten; the first three need CUDA 12."""
 FIRST_OF_CUDA_13 = 75
-FIRST_WITH_BF16 = 80
 
 BLOCKS_PER_SM = 8
 """256 threads each fill an SM of 2048 threads, and smaller ones take turns."""

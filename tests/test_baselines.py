@@ -13,7 +13,7 @@ from msgspec import structs
 
 from gpucert.baselines import defaults as defaults_module
 from gpucert.baselines import shrink
-from gpucert.baselines.baseline import build, for_model
+from gpucert.baselines.baseline import DTYPES, build, for_model
 from gpucert.baselines.defaults import BaselineDataError, shipped
 from gpucert.baselines.limit import Baseline, Grade
 from gpucert.baselines.reference import Card, Measured, References
@@ -116,7 +116,7 @@ def test_a_reference_value_that_is_no_number_is_refused(odd: float):
 def test_the_a100_has_its_limits_with_provenance():
     baseline = for_model(shelf.get(A100))
     assert {limit.measure for limit in baseline.limits} == {
-        *(f"gemm_sustained.{dtype}_per_clock" for dtype in ("fp64", "fp32", "fp16", "bf16")),
+        *(f"gemm_sustained.{dtype}_per_clock" for dtype in ("fp64", "fp32", "tf32", "fp16", "bf16", "int8")),
         *(f"memory_bandwidth.{stream}_per_clock" for stream in ("read", "write", "copy")),
         "thermal.fast",
         "thermal.slow",
@@ -128,7 +128,10 @@ def test_the_a100_has_its_limits_with_provenance():
     assert read.centre == pytest.approx(1280 * 0.88)
     assert read.limit / read.centre == pytest.approx(0.92, rel=1e-5), "its share of the budget lies below the floor"
     assert (read.n, read.grade, read.advises) == (0, Grade.PRIOR, False)
-    assert 1 - (1 - read.q) ** 7 == pytest.approx(shipped().budget), "seven rates share it, the resistances advise"
+    assert 1 - (1 - read.q) ** 8 == pytest.approx(shipped().budget), "eight rates share it, the resistances advise"
+    int8 = baseline.find("gemm_sustained.int8_per_clock")
+    assert int8 is not None
+    assert (int8.unit, int8.advises, int8.centre) == (Unit.OP_PER_CLOCK_SM, True, pytest.approx(4096 * 0.75, rel=1e-3))
     assert "1280 B/clk" in read.source
     total = baseline.find("thermal.total")
     assert total is not None
@@ -149,7 +152,7 @@ def test_a_centre_that_is_known_less_well_has_a_wider_limit():
 @pytest.mark.parametrize("model", shelf.every(), ids=lambda model: shelf.slug(model.key))
 def test_every_model_has_a_limit_for_each_of_its_units_and_none_for_others(model):
     baseline = for_model(model)
-    for dtype in ("fp64", "fp32", "fp16", "bf16"):
+    for dtype in DTYPES:
         offered = getattr(model.peak, dtype) is not None
         assert (baseline.find(f"gemm_sustained.{dtype}_per_clock") is not None) == offered
     for limit in baseline.limits:
@@ -201,7 +204,7 @@ def test_the_shares_of_a_budget_add_up_to_it(measures: int, budget: float):
 def test_five_reference_cards_make_a_thermal_limit_count_and_share_the_budget():
     cards = [0.10, 0.11, 0.105, 0.1, 0.102]
     few, enough = (with_cards(cards[:n], "thermal.total", Unit.CELSIUS_PER_WATT) for n in (4, 5))
-    for baseline, graded in ((few, 7), (enough, 8)):
+    for baseline, graded in ((few, 8), (enough, 9)):
         counting = [limit for limit in baseline.limits if not limit.advises]
         assert len(counting) == graded
         assert [limit.q for limit in counting] == [pytest.approx(shipped().share(graded), rel=1e-5)] * graded

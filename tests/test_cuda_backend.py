@@ -1,17 +1,20 @@
 """The CUDA backend over a CuPy that is none: its bookkeeping, its verdicts on planted faults, its errors in words."""
 
+import ctypes
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from gpucert.stress import backend as contract
-from gpucert.stress import cuda_card, cuda_matrices, kernels, patterns, phases, under_load
+from gpucert.stress import cuda_card, cuda_matrices, fills, kernels, patterns, phases, under_load
 from gpucert.stress.backend import ArithmeticUnit, Backend, DType, Pattern, PatternKind, Region
 from gpucert.stress.cuda import CudaBackend, NoCudaError
 from gpucert.stress.memory_scan import PROFILES, Profile, Scan, scan
+from gpucert.stress.offers import refused
 from gpucert.stress.self_test import self_test
 from tests import host_compiler
 from tests.host_compiler import HostKernels
@@ -197,7 +200,7 @@ def test_touches_move_and_time(gpu: CudaBackend, fake: FakeCuda) -> None:
         gpu.touch(regions, "erase", 1)
 
 
-@pytest.mark.parametrize("dtype", list(DType))
+@pytest.mark.parametrize("dtype", list(cuda_matrices.RECIPES))
 @pytest.mark.parametrize("exact", [True, False])
 def test_healthy_products_are_right_in_every_type(gpu: CudaBackend, dtype: DType, exact: bool) -> None:
     matrices = gpu.matrices(dtype, SIZE, 3, exact=exact)
@@ -207,6 +210,57 @@ def test_healthy_products_are_right_in_every_type(gpu: CudaBackend, dtype: DType
     assert product.flop == 2.0 * SIZE**3 * 5
     assert matrices.run(2, check=False).compared == 0
     matrices.free()
+
+
+def on_card(address: int, dtype: DType, number: type[np.generic] | str) -> NDArray[np.generic]:
+    """A square matrix as it lies in the memory of the card."""
+    count = SIZE * SIZE * np.dtype(number).itemsize
+    return np.frombuffer((ctypes.c_char * count).from_address(address), number).reshape(SIZE, SIZE)
+
+
+def test_all_types_multiply_the_same_whole_numbers_to_the_same_answer(gpu: CudaBackend) -> None:
+    bound = fills.exact_bound(SIZE)
+    left, right = (fills.integers(SIZE * SIZE, fills.operand_seed(3, at), bound).reshape(SIZE, SIZE) for at in (0, 1))
+    true = right.astype(np.int64) @ left.astype(np.int64)  # by columns, so that both factors stand the other way round
+    for dtype, recipe in cuda_matrices.RECIPES.items():
+        matrices = gpu.matrices(dtype, SIZE, 3, exact=True)
+        stored = f"u{fills.FORMATS[dtype].bytes}"
+        lies = fills.values(dtype, on_card(matrices.left, dtype, stored))
+        assert np.array_equal(lies.T if recipe.left_by_rows else lies, left), dtype
+        assert np.array_equal(fills.values(dtype, on_card(matrices.right, dtype, stored)), right), dtype
+        assert matrices.run(1, check=True).wrong == 0
+        for answer in (matrices.result, matrices.reference):
+            assert np.array_equal(on_card(answer, dtype, recipe.scalar), true), dtype
+        matrices.free()
+
+
+def test_tf32_is_rounded_before_the_card_could_round_it(gpu: CudaBackend) -> None:
+    matrices = gpu.matrices(DType.TF32, SIZE, 3, exact=False)
+    left, right = (
+        on_card(address, DType.TF32, np.float32).astype(np.float64) for address in (matrices.left, matrices.right)
+    )
+    product = on_card(matrices.result, DType.TF32, np.float32)
+    assert np.array_equal(product, (right @ left).astype(np.float32))
+    assert np.unique(left).size > 3000, "of the 4096 most differ"
+
+
+def test_int8_uses_all_that_it_holds(gpu: CudaBackend) -> None:
+    matrices = gpu.matrices(DType.INT8, SIZE, 3, exact=False)
+    left = on_card(matrices.left, DType.INT8, np.int8)
+    assert (left.min(), left.max(), np.unique(left).size) == (-128, 127, 256)
+    with pytest.raises(ValueError, match="multiple of 16"):
+        gpu.matrices(DType.INT8, 40, 3, exact=False)
+
+
+@pytest.mark.parametrize("dtype", [DType.FP32, DType.INT8])
+def test_an_output_that_was_never_written_is_no_right_answer(
+    gpu: CudaBackend, fake: FakeCuda, dtype: DType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    matrices = gpu.matrices(dtype, SIZE, 3, exact=True)
+    monkeypatch.setattr(fake, "gemmEx", lambda *_: None)
+    assert matrices.run(1, check=True).wrong == SIZE * SIZE
+    blank = np.full(4, cuda_matrices.RECIPES[DType.INT8].blank, np.uint8).view(np.int32)[0]
+    assert blank > 128 * 128 * (1 << 16), "what no sum reaches at an inner size of 65,536"
 
 
 def test_one_wrong_element_of_one_run_is_found(gpu: CudaBackend, fake: FakeCuda) -> None:
@@ -224,14 +278,17 @@ def test_outputs_that_nobody_compared_are_wrong(gpu: CudaBackend, fake: FakeCuda
     assert product.wrong == 5 * SIZE * SIZE
 
 
-def test_a_reference_that_the_card_made_wrong_is_mended_on_the_host(gpu: CudaBackend, fake: FakeCuda) -> None:
+@pytest.mark.parametrize("dtype", [DType.FP32, DType.INT8])
+def test_a_reference_that_the_card_made_wrong_is_mended_on_the_host(
+    gpu: CudaBackend, fake: FakeCuda, dtype: DType
+) -> None:
     fake.wrong_products = dict.fromkeys(range(fake.products, fake.products + 100), 7)
-    exact = gpu.matrices(DType.FP32, SIZE, 3, exact=True)
+    exact = gpu.matrices(dtype, SIZE, 3, exact=True)
     first = exact.run(3, check=True)
     assert first.wrong == 4, "the product that the reference was taken from was wrong as well"
     assert {wrong.word for wrong in first.first_wrong} == {7}
     assert exact.run(3, check=True).wrong == 3
-    trusting = gpu.matrices(DType.FP32, SIZE, 3, exact=False)
+    trusting = gpu.matrices(dtype, SIZE, 3, exact=False)
     assert trusting.run(3, check=True).wrong == 0
 
 
@@ -243,10 +300,43 @@ def test_slow_types_are_multiplied_in_panels_with_the_same_answer(
     assert gpu.matrices(DType.FP64, SIZE, 3, exact=True).run(2, check=True).wrong == 0
 
 
-def test_bf16_before_ampere_is_not_offered(fake: FakeCuda) -> None:
-    fake.capability = (7, 5)
-    with pytest.raises(contract.UnitNotOfferedError):
-        CudaBackend(BUS_ID).matrices(DType.BF16, SIZE, 1, exact=True)
+@pytest.mark.parametrize(
+    ("capability", "lacks"),
+    [
+        ((6, 1), {DType.TF32, DType.BF16, DType.INT8, DType.FP8}),
+        ((7, 0), {DType.TF32, DType.BF16, DType.INT8, DType.FP8}),
+        ((7, 5), {DType.TF32, DType.BF16, DType.FP8}),
+        ((8, 6), {DType.FP8}),
+        ((12, 0), {DType.FP8}),
+    ],
+)
+def test_types_that_an_architecture_lacks_are_not_offered(
+    fake: FakeCuda, capability: tuple[int, int], lacks: set[DType]
+) -> None:
+    fake.capability = capability
+    reasons = refused(CudaBackend(BUS_ID), 1)
+    assert set(reasons) == lacks
+    for reason in reasons.values():
+        out_of_reach = capability == (12, 0)
+        assert isinstance(reason, contract.UnitOutOfReachError) == out_of_reach
+        assert ("give no FP8 product" in str(reason)) == out_of_reach
+        assert ("starts with compute capability" in str(reason)) != out_of_reach
+
+
+def test_a_type_that_cublas_refuses_is_out_of_reach_and_no_fault_of_the_others(
+    gpu: CudaBackend, fake: FakeCuda
+) -> None:
+    fake.refused = {72}
+    reasons = refused(gpu, 1)
+    assert set(reasons) == {DType.INT8, DType.FP8}
+    assert isinstance(reasons[DType.INT8], contract.UnitOutOfReachError)
+    assert "cuBLAS cannot multiply" in str(reasons[DType.INT8])
+
+
+def test_a_cublas_that_multiplies_nothing_is_a_matter_of_the_station(fake: FakeCuda) -> None:
+    fake.refused = {69}
+    with pytest.raises(NoCudaError, match="cuBLAS"):
+        CudaBackend(BUS_ID)
 
 
 def test_pascal_has_no_tensor_answers_and_never_compiles_them(fake: FakeCuda) -> None:

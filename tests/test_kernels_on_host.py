@@ -260,17 +260,18 @@ def test_burning_ends_and_touches_nothing(tmp_path_factory: pytest.TempPathFacto
     assert int(sink[0]) == 7
 
 
-def fill(gemm: HostKernels, dtype: DType, count: int, seed: int, bound: int) -> NDArray[np.uint64]:
+def fill(gemm: HostKernels, dtype: DType, count: int, seed: int, bound: int, side: int = 0) -> NDArray[np.uint64]:
     shape = fills.FORMATS[dtype]
     memory = words(-(-count * shape.bytes // 8) + 2, fill=ALL_ONES)
     gemm.call(
-        "matrix_fill", memory.ctypes.data, count, seed, bound, shape.width, shape.fraction, shape.bias, blocks=BLOCKS
-    )
+        "matrix_fill", memory.ctypes.data, count, seed, bound,
+        shape.width, shape.fraction, shape.bias, shape.spare, side, blocks=BLOCKS,
+    )  # fmt: skip
     assert (memory[-2:] == ALL_ONES).all()
     return memory[:-2]
 
 
-@pytest.mark.parametrize("dtype", list(DType))
+@pytest.mark.parametrize("dtype", list(fills.FORMATS))
 @pytest.mark.parametrize("bound", [1, 22, 64])
 def test_exact_fills_equal_their_twin(gemm: HostKernels, dtype: DType, bound: int) -> None:
     made = fill(gemm, dtype, 4001, 5, bound)
@@ -279,10 +280,21 @@ def test_exact_fills_equal_their_twin(gemm: HostKernels, dtype: DType, bound: in
     assert not made.view(twin.dtype)[4001:].any()
 
 
-@pytest.mark.parametrize("dtype", list(DType))
+@pytest.mark.parametrize("dtype", list(fills.FORMATS))
 def test_full_fills_equal_their_twin(gemm: HostKernels, dtype: DType) -> None:
     twin = fills.full_bits(dtype, 4001, ALL_ONES)
     assert np.array_equal(fill(gemm, dtype, 4001, ALL_ONES, 0).view(twin.dtype)[:4001], twin)
+
+
+@pytest.mark.parametrize("bound", [0, 22])
+def test_a_matrix_by_rows_has_the_numbers_of_the_one_by_columns(gemm: HostKernels, bound: int) -> None:
+    side = 61
+    by_columns, by_rows = (
+        fill(gemm, DType.INT8, side * side, 5, bound, turned).view(np.int8)[: side * side].reshape(side, side)
+        for turned in (0, side)
+    )
+    assert np.array_equal(by_rows, by_columns.T)
+    assert not np.array_equal(by_rows, by_columns)
 
 
 @pytest.mark.parametrize(("width", "number"), [(64, np.uint64), (32, np.uint32)])

@@ -230,7 +230,8 @@ def test_equal_speeds_are_told_as_equal_in_the_right_units(tmp_path: Path) -> No
     for dtype in DType:
         for kind in ("sustained, checked", "sustained, products alone", "exact, checked"):
             row = rows[f"matmul {dtype.value} 8192, {kind}"]
-            assert (row["unit"], middle(row, "ours")) == ("TFLOP/s", pytest.approx(5.0))
+            unit = "TOP/s" if dtype is DType.INT8 else "TFLOP/s"
+            assert (row["unit"], middle(row, "ours")) == (unit, pytest.approx(5.0))
     assert rows["memory read, while sampled"]["note"] == "10 samples a turn at 20 Hz, 2.5 ms each"
     assert min(row["ratio"]["n"] for row in rows.values() if row["ratio"]) >= turns.LEAST  # type: ignore[index]
 
@@ -238,7 +239,7 @@ def test_equal_speeds_are_told_as_equal_in_the_right_units(tmp_path: Path) -> No
 def test_ours_at_half_speed_is_a_ratio_of_one_half(tmp_path: Path) -> None:
     rows = measured(FakeCard(slowed=2.0, checking=0.0), tmp_path)
     beside_plain = [row for name, row in rows.items() if row["ratio"] and "sampled" not in name]
-    assert len(beside_plain) == 7 + 4 * 3
+    assert len(beside_plain) == 7 + len(DType) * 3
     assert [middle(row, "ratio") for row in beside_plain] == pytest.approx([0.5] * len(beside_plain))
 
 
@@ -466,7 +467,9 @@ def test_the_whole_program_measures_what_it_says(
     monkeypatch.setattr(side_by_side, "Sampler", lambda _: original([sys.executable, "-c", SAMPLER]))
     assert side_by_side.main(["0", str(tmp_path / "out.json"), "600"]) == 0
     told = json.loads((tmp_path / "out.json").read_text())
-    assert {row["outcome"] for row in told["rows"]} == {"measured"}
+    outcomes = {row["what"]: row["outcome"] for row in told["rows"]}
+    assert {outcomes.pop(f"matmul fp8, {kind}") for kind in ("sustained", "exact")} == {"not_offered"}
+    assert set(outcomes.values()) == {"measured"}
     assert all(row["ratio"]["median"] > 0 for row in told["rows"] if row["ratio"])
     assert told["card"]["name"] == "Fake GPU"
     assert (told["versions"]["driver"], told["versions"]["cuda_runtime"]) == ("580.95.05", "12.9")
@@ -475,20 +478,23 @@ def test_the_whole_program_measures_what_it_says(
     assert cuda.left > 5 * MIB, "all memory is given back"
 
 
-def test_plain_calls_do_the_work_that_they_are_timed_for(cuda: FakeCuda, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("dtype", "output"), [(DType.FP32, 0), (DType.INT8, 10)])
+def test_plain_calls_do_the_work_that_they_are_timed_for(
+    cuda: FakeCuda, monkeypatch: pytest.MonkeyPatch, dtype: DType, output: int
+) -> None:
     import numpy as np
 
     from gpucert.stress.cuda import CudaBackend
     from tests.host_compiler.cupy import matrix_view
 
     card, plain = CudaBackend("00000000:65:00.0"), PlainCuda()
-    matrices = card.matrices(DType.FP32, 64, 7, exact=True)
-    result = matrix_view(matrices.result, 0, 64 * 64)
+    matrices = card.matrices(dtype, 64, 7, exact=True)
+    result = matrix_view(matrices.result, output, 64 * 64)
     result[:] = 0
     before = cuda.products
     assert plain.multiply(matrices, 3) > 0
     assert cuda.products == before + 3
-    assert np.array_equal(result, matrix_view(matrices.reference, 0, 64 * 64))
+    assert np.array_equal(result, matrix_view(matrices.reference, output, 64 * 64))
     matrices.free()
     (region, *_) = card.reserve(2 * MIB)
     halves = matrix_view(region.handle, 1, region.words)
@@ -549,7 +555,7 @@ def test_without_nvml_the_rest_is_measured(
     sys.modules["cupy.cuda"].runtime.deviceGetPCIBusId = lambda index: "0000:65:00.0"
     assert side_by_side.main(["0", str(tmp_path / "out.json"), "600"]) == 1
     told = json.loads((tmp_path / "out.json").read_text())
-    failed = [row["what"] for row in told["rows"] if row["outcome"] != "measured"]
+    failed = [row["what"] for row in told["rows"] if row["outcome"] not in {"measured", "not_offered"}]
     assert failed == ["matmul while sampled", "memory read while sampled"]
     assert (told["others_on_the_card"], told["versions"]["driver"]) == ("NVML does not answer", None)
     assert "going on without NVML" in capsys.readouterr().err

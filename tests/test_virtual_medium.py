@@ -223,7 +223,7 @@ def test_a_touch_of_the_window_takes_what_the_whole_memory_would():
 
 def test_slow_arithmetic_is_slow_at_the_same_clock_and_only_in_its_unit():
     slowed = fault("slow_compute", unit='"tensor"', factor=0.8)
-    for rate, factor in (("fp32", 1.0), ("fp16", 0.8), ("bf16", 0.8)):
+    for rate, factor in (("fp32", 1.0), *((one, 0.8) for one in ("tf32", "fp16", "bf16", "int8"))):
         work = Work("arithmetic", flop=1e13, rate=rate)
         healthy, faulty = Bench(A100).medium.spend(work), Bench(A100, slowed).medium.spend(work)
         assert healthy / faulty == pytest.approx(factor, rel=0.005)

@@ -8,10 +8,12 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from gpucert.stress import patterns
+from gpucert.stress import fills, patterns
 from gpucert.stress.backend import ArithmeticUnit, DType, Pattern, PatternKind, Region, UnitNotOfferedError
 from gpucert.stress.cuda import CudaBackend, NoCudaError, scrub_environment
+from gpucert.stress.cuda_matrices import RECIPES, CudaMatrices, whole_numbers
 from gpucert.stress.memory_scan import PROFILES, scan
 
 pytestmark = pytest.mark.gpu
@@ -142,14 +144,18 @@ def test_every_sm_is_reached_and_answers_as_the_twin_does(gpu: CudaBackend, unit
     assert all(answer.repeats >= 4 and answer.wrong == 0 for answer in given)
 
 
+def prepared(gpu: CudaBackend, dtype: DType, size: int, *, exact: bool) -> CudaMatrices:
+    try:
+        return gpu.matrices(dtype, size, 5, exact=exact)
+    except UnitNotOfferedError as reason:
+        pytest.skip(str(reason))
+
+
 @pytest.mark.parametrize("dtype", list(DType))
 @pytest.mark.parametrize("exact", [True, False])
 def test_products_repeat_bit_for_bit(gpu: CudaBackend, dtype: DType, exact: bool) -> None:
     size = 2048
-    try:
-        matrices = gpu.matrices(dtype, size, 5, exact=exact)
-    except UnitNotOfferedError as reason:
-        pytest.skip(str(reason))
+    matrices = prepared(gpu, dtype, size, exact=exact)
     try:
         product = matrices.run(20, check=True)
         proven = 1 if exact else 0
@@ -159,25 +165,46 @@ def test_products_repeat_bit_for_bit(gpu: CudaBackend, dtype: DType, exact: bool
         matrices.free()
 
 
-def test_inputs_on_the_card_are_those_of_the_twin(gpu: CudaBackend) -> None:
+def fetched(address: int, count: int, kind: str) -> NDArray[np.generic]:
     from cupy.cuda import runtime
 
-    from gpucert.stress import fills
+    host = np.empty(count, kind)
+    runtime.memcpy(host.ctypes.data, address, host.nbytes, runtime.memcpyDeviceToHost)
+    return host
 
+
+@pytest.mark.parametrize("dtype", list(RECIPES))
+def test_inputs_on_the_card_are_those_of_the_twin(gpu: CudaBackend, dtype: DType) -> None:
     size = 512
-    matrices = gpu.matrices(DType.FP32, size, 5, exact=False)
-    host = np.empty(size * size, np.uint32)
-    runtime.memcpy(host.ctypes.data, matrices.left, host.nbytes, runtime.memcpyDeviceToHost)
+    matrices = prepared(gpu, dtype, size, exact=False)
+    twin = fills.full_bits(dtype, size * size, fills.operand_seed(5, 0))
+    host = fetched(matrices.left, size * size, twin.dtype.str).reshape(size, size)
     matrices.free()
-    assert np.array_equal(host, fills.full_bits(DType.FP32, size * size, fills.operand_seed(5, 0)))
+    assert np.array_equal(host.T if RECIPES[dtype].left_by_rows else host, twin.reshape(size, size))
 
 
-def test_a_reference_with_one_wrong_bit_is_noticed(gpu: CudaBackend) -> None:
+@pytest.mark.parametrize("dtype", list(RECIPES))
+def test_every_type_comes_to_the_same_whole_numbers(gpu: CudaBackend, dtype: DType) -> None:
+    size = 512
+    bound = fills.exact_bound(size)
+    left, right = (whole_numbers(size, fills.operand_seed(5, at), bound).astype(np.float64) for at in (0, 1))
+    matrices = prepared(gpu, dtype, size, exact=True)
+    for answer in (matrices.result, matrices.reference):
+        host = fetched(answer, size * size, np.dtype(RECIPES[dtype].scalar).str).reshape(size, size).T
+        assert np.array_equal(host, left @ right)
+    matrices.free()
+
+
+@pytest.mark.parametrize("dtype", list(RECIPES))
+def test_a_reference_with_one_wrong_bit_is_noticed(gpu: CudaBackend, dtype: DType) -> None:
     from cupy.cuda import runtime
 
-    matrices = gpu.matrices(DType.FP32, 512, 5, exact=True)
-    element = np.full(1, 0x7FC0_0000, np.uint32)
-    runtime.memcpy(matrices.reference + 4 * 777, element.ctypes.data, 4, runtime.memcpyHostToDevice)
+    matrices = prepared(gpu, dtype, 512, exact=True)
+    number = np.dtype(RECIPES[dtype].scalar)
+    place = matrices.reference + number.itemsize * 777
+    element = fetched(place, number.itemsize, "u1")
+    element[1] ^= 1
+    runtime.memcpy(place, element.ctypes.data, element.nbytes, runtime.memcpyHostToDevice)
     product = matrices.run(3, check=True)
     matrices.free()
     assert (product.wrong, {wrong.word for wrong in product.first_wrong}) == (3, {777})

@@ -16,7 +16,11 @@ from tests.host_compiler import HostKernels
 
 MIB = 1 << 20
 UUID = bytes.fromhex("0123456789ab00ef0123456789abcdef")
-NUMBERS = {0: np.float32, 1: np.float64, 2: np.float16}
+NUMBERS = {0: np.float32, 1: np.float64, 2: np.float16, 3: np.int8, 10: np.int32}
+SCALARS = {68: np.float32, 69: np.float32, 70: np.float64, 72: np.int32, 77: np.float32}
+"""Of each compute type, the type of the two factors."""
+ROUNDS_TO_TF32 = 77
+IN_INTEGERS = 72
 
 
 class CUDARuntimeError(RuntimeError):
@@ -49,6 +53,8 @@ class FakeCuda:
         """Element to spoil, by the number of the product."""
         self.silent: set[str] = set()
         """Kernels that do nothing and say nothing of it."""
+        self.refused: set[int] = set()
+        """Compute types that cuBLAS does not know."""
 
     def install(self, patch: pytest.MonkeyPatch) -> None:
         """Put the modules where `import cupy` finds them."""
@@ -148,8 +154,17 @@ class FakeCuda:
         self, handle: int, ta: int, tb: int, m: int, n: int, k: int, alpha: int, a: int, a_type: int, lda: int, b: int,
         b_type: int, ldb: int, beta: int, c: int, c_type: int, ldc: int, compute: int, algorithm: int,
     ) -> None:  # fmt: skip
-        assert (ta, tb, lda, ldb, ldc, algorithm) == (0, 0, m, k, m, -1)
-        left, right = matrix(a, a_type, m, k), matrix(b, b_type, k, n)
+        assert (tb, lda, ldb, ldc, algorithm) == (0, k if ta else m, k, m, -1)
+        assert [matrix_view(one, None, 1, SCALARS[compute])[0] for one in (alpha, beta)] == [1, 0]
+        if compute in self.refused:
+            raise CUBLASError(15)
+        if compute == IN_INTEGERS:
+            assert ta == 1, "only so does it run on tensor cores"
+            assert not any(size % 4 for size in (m, n, k, a, b, c))
+        left = matrix(a, a_type, k, m).T if ta else matrix(a, a_type, m, k)
+        right = matrix(b, b_type, k, n)
+        if compute == ROUNDS_TO_TF32:
+            left, right = as_tf32(left), as_tf32(right)
         matrix_view(c, c_type, m * n)[:] = (left @ right).T.ravel()
         spoiled = self.wrong_products.get(self.products)
         if spoiled is not None:
@@ -197,8 +212,14 @@ def module(name: str, **content: object) -> types.ModuleType:
     return made
 
 
-def matrix_view(address: int, kind: int, count: int) -> Any:
-    number = np.dtype(NUMBERS.get(kind, np.uint16))
+def as_tf32(numbers: Any) -> Any:
+    """Towards zero, to the ten bits of fraction that the tensor cores look at."""
+    bits = np.ascontiguousarray(numbers, np.float32).view(np.uint32) & np.uint32(0xFFFF_E000)
+    return bits.view(np.float32).astype(np.float64)
+
+
+def matrix_view(address: int, kind: int | None, count: int, number_type: type[np.generic] = np.uint16) -> Any:
+    number = np.dtype(number_type if kind is None else NUMBERS.get(kind, np.uint16))
     raw = (ctypes.c_char * (count * number.itemsize)).from_address(address)
     return np.frombuffer(raw, number)
 

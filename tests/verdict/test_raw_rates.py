@@ -53,12 +53,15 @@ def test_every_rate_per_second_has_its_twin_per_clock() -> None:
     assert of_class < {one.measure for one in centres(MODEL)}
 
 
-@pytest.mark.parametrize(("n", "limits"), [(0, 7), (4, 7), (5, 14)])
-def test_limits_begin_with_the_fifth_card_and_share_the_budget(healthy: Record, n: int, limits: int) -> None:
+@pytest.mark.parametrize(("n", "per_clock", "raw"), [(0, 8, 0), (4, 8, 0), (5, 9, 9)])
+def test_limits_begin_with_the_fifth_card_and_share_the_budget(
+    healthy: Record, n: int, per_clock: int, raw: int
+) -> None:
+    """INT8 per clock advises before the fifth card."""
     baseline = known(healthy, n)
-    costs = [one for one in baseline.limits if not one.advises]
+    costs, limits = [one for one in baseline.limits if not one.advises], per_clock + raw
     assert len(costs) == limits
-    assert sum(one.measure in PER_CLOCK for one in costs) == limits - 7
+    assert sum(one.measure in PER_CLOCK for one in costs) == raw
     assert [one.q for one in costs] == [pytest.approx(DEFAULTS.share(limits), rel=1e-5)] * limits
     assert all(0.88 <= one.limit / one.centre < 0.98 for one in costs if one.measure in PER_CLOCK)
 
@@ -73,7 +76,7 @@ def test_without_enough_cards_nothing_is_said_of_them(healthy: Record) -> None:
 def test_a_card_like_the_others_passes(healthy: Record) -> None:
     verdict = judged(healthy, baseline=known(healthy, 5))
     assert {one.outcome for one in raw(verdict)} == {Outcome.PASS}
-    assert len(raw(verdict)) == 7
+    assert len(raw(verdict)) == 9
     assert verdict.outcome is VerdictOutcome.CERTIFIED
 
 

@@ -23,8 +23,11 @@ SLOW_OF_REST = 0.6
 time constant of 55 s (two V100: 37 and 46 s), 0.3 in the cold plate with 4 s (four cards: 3.1 to 4.6 s)."""
 UNKNOWN_CLOCK = 0.5
 """Relative: a card that its power limit holds sustains anything from a third of the clock of its peak upward."""
-DTYPES = ("fp64", "fp32", "fp16", "bf16")
+DTYPES = ("fp64", "fp32", "tf32", "fp16", "bf16", "int8")
+ON_TENSOR_CORES = ("tf32", "fp16", "bf16", "int8")
 STREAMS = ("read", "write", "copy")
+_ACHIEVED = "achieved by cards of this architecture"
+_ESTIMATED = "estimated from what related types or cards achieve"
 
 
 class Centre(Struct, frozen=True):
@@ -69,20 +72,21 @@ def centres(model: Model) -> tuple[Centre, ...]:
 
 
 def _gemm(model: Model) -> Iterator[Centre]:
-    """FLOP/clk/SM = peak / (SMs × clock of that peak) × share that is achieved."""
+    """FLOP/clk/SM, of INT8 OP/clk/SM = peak / (SMs × clock of that peak) × share that is achieved."""
     for dtype in DTYPES:
         peak: float | None = getattr(model.peak, dtype)
         share: float | None = getattr(model.achieved, dtype)
         if peak is None or share is None:
             continue
         spec = peak * 1e6 / (model.sm_count * _clock_mhz(model, dtype))
-        yield _of_spec(f"gemm_sustained.{dtype}_per_clock", spec, share, model.achieved.u_gemm, "FLOP/clk/SM")
+        unit, u = "OP/clk/SM" if dtype == "int8" else "FLOP/clk/SM", model.achieved.u(dtype)
+        how = _ACHIEVED if u == model.achieved.u_gemm else _ESTIMATED
+        yield _of_spec(f"gemm_sustained.{dtype}_per_clock", spec, share, u, unit, how)
 
 
 def _clock_mhz(model: Model, dtype: str) -> int:
     """The clock of the peak of a type."""
-    tensor = dtype in ("fp16", "bf16")
-    return (model.peak.tensor_clock_mhz if tensor else None) or model.peak.clock_mhz
+    return (model.peak.tensor_clock_mhz if dtype in ON_TENSOR_CORES else None) or model.peak.clock_mhz
 
 
 def _memory(model: Model) -> Iterator[Centre]:
@@ -105,8 +109,8 @@ def _raw(model: Model) -> Iterator[Centre]:
         yield Centre(of, one.value * to_gbyte, one.u, f"{one.source}, at the highest clock", model.memory.peak_gb_s)
 
 
-def _of_spec(measure: str, spec: float, share: float, u: float, unit: str) -> Centre:
-    source = f"prior: {spec:.4g} {unit} by specification × {share:g} achieved by cards of this architecture (± {u:.0%})"
+def _of_spec(measure: str, spec: float, share: float, u: float, unit: str, how: str = _ACHIEVED) -> Centre:
+    source = f"prior: {spec:.4g} {unit} by specification × {share:g} {how} (± {u:.0%})"
     return Centre(measure, spec * share, u, source, spec)
 
 

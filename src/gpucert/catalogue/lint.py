@@ -230,14 +230,14 @@ def _clocks(model: Model) -> _Complaints:
 
 def _achieved(model: Model) -> _Complaints:
     shares = structs.asdict(model.achieved)
-    for name in ("u_gemm", "u_memory"):
+    for name in ("u_gemm", "u_tf32", "u_int8", "u_memory"):
         u = shares.pop(name)
-        if not 0.002 <= u < 0.1:
+        if u is not None and not 0.002 <= u < 0.1:
             yield f"achieved.{name}", f"{u}, where a relative uncertainty lies between 0.002 and 0.1"
     for name, share in shares.items():
         if share is not None and not 0.3 < share <= 1.0:
             yield f"achieved.{name}", f"{share}: no card sustains more than its peak, or less than 0.3 of it"
-    for dtype in ("fp64", "fp32", "fp16", "bf16"):
+    for dtype in ("fp64", "fp32", "tf32", "fp16", "bf16", "int8"):
         if (shares[dtype] is None) != (getattr(model.peak, dtype) is None):
             yield f"achieved.{dtype}", "share and peak must be stated together"
     if shares["memory_copy"] > min(shares["memory_read"], shares["memory_write"]):

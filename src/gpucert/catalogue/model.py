@@ -96,16 +96,27 @@ class Achieved(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     u_gemm: float
     """Relative standard uncertainty of the shares of arithmetic: how well published measurements agree."""
+    u_tf32: float | None = None
+    """That of the share of TF32 alone, where it is known less well than the others."""
+    u_int8: float | None = None
+    """That of INT8 alone, likewise."""
     u_memory: float
     """The same of the shares of memory bandwidth."""
 
     fp64: float | None = None
     fp32: float | None = None
+    tf32: float | None = None
     fp16: float | None = None
     bf16: float | None = None
+    int8: float | None = None
     memory_read: float
     memory_write: float
     memory_copy: float
+
+    def u(self, dtype: str) -> float:
+        """Relative standard uncertainty of the share of a type."""
+        own = {"tf32": self.u_tf32, "int8": self.u_int8}.get(dtype)
+        return self.u_gemm if own is None else own
 
 
 class Power(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -90,9 +90,9 @@ ACTIONS = {
 
 _SPELT = {
     "bf16": "BF16", "c": "°C", "cuda": "CUDA", "ecc": "ECC", "fp16": "FP16", "fp32": "FP32", "fp64": "FP64",
-    "inforom": "InfoROM", "int32": "INT32", "l2": "L2", "mj": "mJ", "ns": "ns", "nvlink": "NVLink",
-    "nvlinks": "NVLinks", "pcie": "PCIe", "sfu": "SFU", "sm": "SM", "sms": "SMs", "sram": "SRAM", "xid": "Xid",
-    "xids": "Xids", "dbe": "(double-bit)", "sbe": "(single-bit)",
+    "fp8": "FP8", "inforom": "InfoROM", "int32": "INT32", "int8": "INT8", "l2": "L2", "mj": "mJ", "ns": "ns",
+    "nvlink": "NVLink", "nvlinks": "NVLinks", "pcie": "PCIe", "sfu": "SFU", "sm": "SM", "sms": "SMs", "sram": "SRAM",
+    "tf32": "TF32", "xid": "Xid", "xids": "Xids", "dbe": "(double-bit)", "sbe": "(single-bit)",
 }  # fmt: skip
 
 

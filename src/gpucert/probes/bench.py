@@ -7,7 +7,7 @@ from typing import Protocol
 
 from gpucert.reading import Absence, Absent, Reading, number
 from gpucert.record import Counters, Identity, Mismatch, Sample, Settings
-from gpucert.stress.backend import WORD_BYTES, Backend, WrongWord
+from gpucert.stress.backend import WORD_BYTES, Backend, UnitNotOfferedError, UnitOutOfReachError, WrongWord
 from gpucert.stress.wrong_words import Located
 from gpucert.units import Unit
 
@@ -129,6 +129,12 @@ def wrong_value(wrong: WrongWord, phase: str, at_s: float) -> Mismatch:
         reader_sm=wrong.sm if wrong.sm >= 0 else None,
         at_s=at_s,
     )
+
+
+def absence(reason: UnitNotOfferedError) -> Absent:
+    """Why there is no value of a unit: the card has none, or has one that nobody could ask."""
+    unknown = isinstance(reason, UnitOutOfReachError)
+    return Absent(Absence.UNKNOWN if unknown else Absence.NOT_SUPPORTED, str(reason))
 
 
 def mean(samples: Sequence[Sample], channel: str) -> Reading[float]:

@@ -1,12 +1,13 @@
 """Exact products: large matrix products of whole numbers, every output compared bit for bit.
 
 Peers compare a GPU with itself, so that a fault that repeats passes everywhere. The reference here is proven on the
-host, and whole numbers that every type holds exactly leave no tolerance for a fault to hide in.
+host, and whole numbers that every type holds exactly leave no tolerance for a fault to hide in. Every type multiplies
+the same ones, so that all of them must come to the same whole numbers.
 """
 
-from gpucert.probes.bench import Bench, Measure, Probe, wrong_value
-from gpucert.reading import Absence, Absent
-from gpucert.stress.backend import DType, Product, UnitNotOfferedError
+from gpucert.probes.bench import Bench, Measure, Probe, absence, wrong_value
+from gpucert.stress.backend import DType, Product
+from gpucert.stress.offers import refused
 from gpucert.units import Unit
 
 SIZE = 8192
@@ -16,16 +17,15 @@ MOST_RECORDED = 64
 
 
 def run(bench: Bench) -> None:
-    """Multiply and compare in every type that the card offers."""
-    for number, dtype in enumerate(DType):
-        bench.progress(number / len(DType), dtype.value)
-        try:
-            products = _multiply(bench, dtype, len(DType) - number)
-        except UnitNotOfferedError as error:
-            absent = Absent(Absence.NOT_SUPPORTED, str(error))
-            bench.measure(f"{dtype.value}_elements", absent)
-            bench.measure(f"{dtype.value}_wrong", absent)
-            continue
+    """Share the step's time among the types that the card offers; multiply and compare in each."""
+    reasons = refused(bench.backend, bench.seed)
+    for dtype, reason in reasons.items():
+        bench.measure(f"{dtype.value}_elements", absence(reason))
+        bench.measure(f"{dtype.value}_wrong", absence(reason))
+    offered = [dtype for dtype in DType if dtype not in reasons]
+    for number, dtype in enumerate(offered):
+        bench.progress(number / len(offered), dtype.value)
+        products = _multiply(bench, dtype, len(offered) - number)
         bench.measure(f"{dtype.value}_elements", sum(one.compared for one in products))
         bench.measure(f"{dtype.value}_wrong", sum(one.wrong for one in products))
         _record(bench, dtype, products)

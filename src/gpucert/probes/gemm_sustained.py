@@ -3,15 +3,17 @@
 A peak says what the card can do for a second. What counts is the median of the later part of a long load, divided by
 the clock that was read meanwhile: a healthy card of a model answers the same number whatever its cooling and power
 limit, so a card that is low in it has a fault that no cooler will cure. Full-mantissa data, because zeros run cooler.
+Products of INT8 are counted in operations (TOP/s), not in floating-point operations, because none of theirs is one.
 """
 
 from dataclasses import dataclass
 from statistics import fmean, median, stdev
 
-from gpucert.probes.bench import Bench, Measure, Probe, mean
+from gpucert.probes.bench import Bench, Measure, Probe, absence, mean
 from gpucert.reading import Absence, Absent
 from gpucert.record import Sample
-from gpucert.stress.backend import DType, Matrices, Product, UnitNotOfferedError
+from gpucert.stress.backend import DType, Matrices, Product
+from gpucert.stress.offers import refused
 from gpucert.units import Unit
 
 SIZE = 8192
@@ -27,6 +29,7 @@ class Window:
     """The sustained part of one type's load."""
 
     tflops: float
+    """Or TOP/s."""
     u: float
     n: int
     drop_percent: float
@@ -36,31 +39,19 @@ class Window:
 
 def run(bench: Bench) -> None:
     """Share the step's time among the types that the card offers."""
-    offered = _offered(bench)
+    reasons = refused(bench.backend, bench.seed)
+    for dtype, reason in reasons.items():
+        for suffix in ("rate", "per_clock", "per_joule"):
+            bench.measure(f"{dtype.value}_{suffix}", absence(reason))
+    offered = [dtype for dtype in DType if dtype not in reasons]
     sms = bench.backend.properties().sm_count
     windows: list[Window] = []
-    for position, dtype in enumerate(DType):
-        if dtype not in offered:
-            for suffix in ("rate", "per_clock", "per_joule"):
-                bench.measure(f"{dtype.value}_{suffix}", Absent(Absence.NOT_SUPPORTED, "no unit for it on this card"))
-            continue
-        seconds = bench.time_left() / (len([one for one in offered if one not in list(DType)[:position]]))
-        windows.append(_load(bench, dtype, 0.95 * seconds))
+    for number, dtype in enumerate(offered):
+        windows.append(_load(bench, dtype, 0.95 * bench.time_left() / (len(offered) - number)))
         _measure(bench, dtype, windows[-1], sms)
     bench.measure("wrong", sum(window.wrong for window in windows))
     drops = [window.drop_percent for window in windows]
     bench.measure("heat_soak_drop", max(drops) if drops else Absent(Absence.NOT_SUPPORTED, "no type is offered"))
-
-
-def _offered(bench: Bench) -> list[DType]:
-    offered = []
-    for dtype in DType:
-        try:
-            bench.backend.matrices(dtype, 256, bench.seed, exact=False).free()
-        except UnitNotOfferedError:
-            continue
-        offered.append(dtype)
-    return offered
 
 
 def _load(bench: Bench, dtype: DType, seconds: float) -> Window:
@@ -113,21 +104,32 @@ def _measure(bench: Bench, dtype: DType, window: Window, sms: int) -> None:
     )
 
 
+def _promises(dtype: DType) -> tuple[Measure, ...]:
+    integer = dtype is DType.INT8
+    return (
+        Measure(
+            f"{dtype.value}_rate",
+            Unit.TOP_PER_SECOND if integer else Unit.TFLOP_PER_SECOND,
+            f"sustained {dtype.value} rate",
+        ),
+        Measure(
+            f"{dtype.value}_per_clock",
+            Unit.OP_PER_CLOCK_SM if integer else Unit.FLOP_PER_CLOCK_SM,
+            f"the same per SM and cycle ({dtype.value})",
+        ),
+        Measure(
+            f"{dtype.value}_per_joule",
+            Unit.GOP_PER_JOULE if integer else Unit.GFLOP_PER_JOULE,
+            f"the same per joule ({dtype.value})",
+        ),
+    )
+
+
 PROBE = Probe(
     name="gemm_sustained",
     summary="how fast matrices are multiplied when the card is hot, per clock and per joule",
     measures=(
-        *(
-            measure
-            for dtype in DType
-            for measure in (
-                Measure(f"{dtype.value}_rate", Unit.TFLOP_PER_SECOND, f"sustained {dtype.value} rate"),
-                Measure(
-                    f"{dtype.value}_per_clock", Unit.FLOP_PER_CLOCK_SM, f"the same per SM and cycle ({dtype.value})"
-                ),
-                Measure(f"{dtype.value}_per_joule", Unit.GFLOP_PER_JOULE, f"the same per joule ({dtype.value})"),
-            )
-        ),
+        *(measure for dtype in DType for measure in _promises(dtype)),
         Measure("wrong", Unit.COUNT, "outputs that differ from the first run's, bit for bit"),
         Measure("heat_soak_drop", Unit.PERCENT, "loss of speed from the first tenth of the load to its sustained part"),
     ),

@@ -9,8 +9,9 @@ from gpucert.trials.decision import Kind, Rates, World, run, thermal, throughput
 from gpucert.trials.rules import OTHERS, OURS, Rule
 
 REFERENCES = (0, 5, 20, 100)
-THROUGHPUTS, RAW, RESISTANCES = 7, 7, 3
-"""Measures of a model that computes in every type: rates per clock, the same per second, and on the way of its heat."""
+THROUGHPUTS, ADVISING, RESISTANCES = 8, 1, 3
+"""Measures of a model that computes in every type: rates per clock, that of INT8, which only advises while few cards
+were measured, and resistances on the way of its heat."""
 
 
 class Table(Struct, frozen=True):
@@ -28,8 +29,10 @@ def tables(defaults: Defaults, models: int, cards: int, seed: int) -> Iterator[T
 
     def whole(world: World) -> list[Kind]:
         """The measures whose limits cost a card its certificate."""
-        more = RAW if world.references >= raw.of.limits_from else 0
-        return [*rates(rate, raw, more), *[resistance] * (RESISTANCES if world.references >= few else 0)]
+        enough = world.references >= few
+        per_clock = THROUGHPUTS + ADVISING * enough
+        per_second = per_clock if world.references >= raw.of.limits_from else 0
+        return [*rates(rate, per_clock, raw, per_second), *[resistance] * (RESISTANCES * enough)]
 
     def shared(world: World) -> float:
         return defaults.share(len(whole(world)))
@@ -44,14 +47,15 @@ def tables(defaults: Defaults, models: int, cards: int, seed: int) -> Iterator[T
     )
     yield Table(
         f"a whole card by every limit that costs a certificate: {THROUGHPUTS} rates per clock, and from {few} "
-        f"reference cards on {RAW} per second and {RESISTANCES} resistances; a worn one lost in one rate per clock",
+        f"reference cards on {ADVISING} more, as many per second and {RESISTANCES} resistances; a worn one lost in one "
+        "rate per clock",
         tuple(run(OURS, whole(world), shared(world), world) for world in worlds),
     )
 
 
-def rates(per_clock: Kind, per_second: Kind, raw: int) -> list[Kind]:
-    """All rates per clock, and the first of them per second as well."""
-    return [per_clock] * THROUGHPUTS + [structs.replace(per_second, follows=place) for place in range(raw)]
+def rates(per_clock: Kind, every: int, per_second: Kind, raw: int) -> list[Kind]:
+    """Every rate per clock, and the first of them per second as well."""
+    return [per_clock] * every + [structs.replace(per_second, follows=place) for place in range(raw)]
 
 
 def _with_limit(world: World) -> Iterator[Rule]:

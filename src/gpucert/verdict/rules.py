@@ -17,7 +17,7 @@ OWN = "gpucert policy"
 Part = Literal[
     "ecc", "row_remapping", "page_retirement", "inforom",
     "tensor", "tensor_bf16", "tensor_tf32", "tensor_int8", "tensor_fp64",
-    "fp64", "fp16", "bf16",
+    "fp64", "tf32", "fp16", "bf16", "int8", "fp8",
 ]  # fmt: skip
 
 
@@ -89,6 +89,6 @@ def has_part(part: Part | None, model: Model | None, settings: Settings) -> bool
             return model.has_tensor_cores and capability >= ArithmeticUnit(part).first_capability
         case "inforom":
             return None
-        case "fp64" | "fp16" | "bf16":
+        case "fp64" | "tf32" | "fp16" | "bf16" | "int8" | "fp8":
             peak: float | None = getattr(model.peak, part)
             return peak is not None

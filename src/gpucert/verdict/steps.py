@@ -33,8 +33,10 @@ _WHY_ABSENT = {
     Absence.ABSURD: "the value cannot be",
     Absence.UNKNOWN: "there is no value",
 }
-_DTYPES: dict[str, rules.Part] = {"fp64": "fp64", "fp16": "fp16", "bf16": "bf16"}
+_DTYPES: dict[str, rules.Part] = {"fp64": "fp64", "tf32": "tf32", "fp16": "fp16", "bf16": "bf16", "int8": "int8"}
 """Types that not every model computes in."""
+_LATER = {"tf32", "int8"}
+"""Types that the probes of earlier versions did not multiply: their records promise nothing of them."""
 _NEVER_NEGATIVE = set(Unit) - {Unit.CELSIUS, Unit.PERCENT}
 LEAST_OF_NOMINAL = 0.9
 """Of the nominal memory, that programs see: the driver keeps up to 3 %, ECC on GDDR another sixteenth."""
@@ -112,7 +114,7 @@ def _tells_wrong(measurement: Measurement) -> bool:
 
 
 def _measures(case: Case, step: StepRecord, *, needed: bool) -> Iterator[Finding]:
-    yield from _undeclared(step, needed=needed)
+    yield from _undeclared(case, step, needed=needed)
     measured = {one.name: one for one in reversed(step.measurements)}  # the first of a name counts
     for declared in step.declared:
         finding = _measure(case, step, declared, measured.get(declared.name), needed=needed)
@@ -120,14 +122,23 @@ def _measures(case: Case, step: StepRecord, *, needed: bool) -> Iterator[Finding
             yield finding
 
 
-def _undeclared(step: StepRecord, *, needed: bool) -> Iterator[Finding]:
+def _undeclared(case: Case, step: StepRecord, *, needed: bool) -> Iterator[Finding]:
     """What the probe must measure and did not promise, and what it measured twice or without a promise."""
     declared = {one.name for one in step.declared}
     measured = Counter([one.name for one in step.measurements])
+    unknown = _LATER - {name.partition("_")[0] for name in declared}
     for measure in _asked().get(step.probe, ()):
-        if measure not in declared and step.status is StepStatus.RAN:
-            missing = Declared(measure, Unit.COUNT)
+        if measure in declared or step.status is not StepStatus.RAN:
+            continue
+        missing, dtype = Declared(measure, Unit.COUNT), measure.partition("_")[0]
+        if dtype not in unknown:
             yield _of(step, missing, Outcome.ERROR, "The probe did not promise this measure.", needed=needed)
+        elif (
+            measure == f"{dtype}_wrong"
+            and rules.has_part(_DTYPES[dtype], case.model, case.record.settings) is not False
+        ):
+            reason = f"Not tested: the version that made this record did not multiply in {dtype.upper()}."
+            yield _advisory(_of(step, missing, Outcome.SKIPPED, reason, needed=False))
     for name, times in measured.items():
         if times > 1 or name not in declared:
             odd = Declared(name, Unit.COUNT)
@@ -189,7 +200,8 @@ def _absent(
 ) -> Finding | None:
     """A reading's absence: an unsupported part that the model lacks is not offered, anything else was not tested.
 
-    None where the probe itself says that there is nothing to tell and nothing depends on it.
+    None where the probe itself says that there is nothing to tell and nothing depends on it; where a bound would
+    apply, it is told that it was not tested, and counts for nothing else.
     """
     if absent.absent is Absence.UNKNOWN and rule is not None and rule.told and not rule.needed:
         return None
@@ -202,7 +214,9 @@ def _absent(
         return _of(step, declared, Outcome.NOT_OFFERED, f"{whose}: {why}.", needed=False, value=str(absent))
     told = needed or rule is None or not rule.told
     outcome = Outcome.ERROR if absent.absent in _MEASURED_WRONGLY and told else Outcome.SKIPPED
-    return _of(step, declared, outcome, f"Not tested: {why}.", needed=needed, value=str(absent))
+    found = _of(step, declared, outcome, f"Not tested: {why}.", needed=needed, value=str(absent))
+    beside = absent.absent is Absence.UNKNOWN and rule is not None and not rule.needed
+    return _advisory(found) if beside else found
 
 
 def _part(step: StepRecord, declared: Declared, rule: Rule | None) -> rules.Part | None:
@@ -327,4 +341,5 @@ def against_limit(step: StepRecord, limit: Limit, measurement: Measurement, *, n
     where = f"{abs(off):.1f} % {side} what healthy cards measure ({show(limit.centre, limit.unit)})"
     reason = f"{LOOKS[outcome].meaning.capitalize()}: {where}."
     authority = f"baseline of {limit.n} cards, evidence {limit.grade.value}; {limit.source}"
-    return _of(step, declared, outcome, reason, needed=needed, value=value, u=u, limit=text, authority=authority)
+    found = _of(step, declared, outcome, reason, needed=needed, value=value, u=u, limit=text, authority=authority)
+    return _advisory(found) if limit.advises else found

@@ -7,7 +7,7 @@ from gpucert.record import Mismatch, StepRecord
 from gpucert.stress.backend import PARTITIONS
 from gpucert.verdict.case import Case
 from gpucert.verdict.facts import diagnosed
-from gpucert.verdict.verdict import Diagnosed, Finding
+from gpucert.verdict.verdict import Confidence, Diagnosed, Finding
 from gpucert.verdict.wrong_memory import wrong_memory
 
 ALIKE_ABOVE = 0.9
@@ -113,4 +113,5 @@ def _performance(findings: Iterable[Finding]) -> Iterator[Diagnosed]:
     for finding in findings:
         code = _FOR_PERFORMANCE.get(finding.probe)
         if code and finding.outcome is Outcome.FAIL and finding.measure.endswith("_per_clock"):
-            yield diagnosed(code, f"{finding.measure}: {finding.reason}", "likely")
+            confidence: Confidence = "possible" if finding.advisory else "likely"
+            yield diagnosed(code, f"{finding.measure}: {finding.reason}", confidence, advisory=finding.advisory)

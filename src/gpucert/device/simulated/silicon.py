@@ -27,8 +27,10 @@ SFU_OF_FP32 = 0.125
 DEMAND = {
     "fp64": 1.0,
     "fp32": 1.0,
+    "tf32": 1.08,
     "fp16": 1.08,
     "bf16": 1.08,
+    "int8": 1.08,
     "tensor": 1.08,
     "int32": 0.8,
     "sfu": 0.6,
@@ -44,7 +46,8 @@ _DEFAULT_MAX_OPERATING_C = 87.0
 _DEFAULT_L2_MIB = 4.0
 _IDLE_CLOCK_MHZ = 210.0
 _IDLE_OF_DEFAULT = 0.12
-_UNIT_RATES = {"tensor": ("fp16", "bf16", "tensor")}
+_TENSOR_TYPES = ("tf32", "fp16", "bf16", "int8")
+_UNIT_RATES = {"tensor": (*_TENSOR_TYPES, "tensor")}
 
 
 class Limits(Struct, frozen=True, kw_only=True):
@@ -62,7 +65,7 @@ class Silicon(Struct, frozen=True, kw_only=True):
     """Of the chip that is really there."""
     draw: Draw
     flop_per_clock: dict[str, float]
-    """FLOP per SM clock of the whole card, by DType or ArithmeticUnit; a rate that is missing is not offered."""
+    """FLOP (of INT8, operations) per SM clock of the whole card, by DType or ArithmeticUnit; only what is offered."""
     read_b_s: float
     write_b_s: float
     copy_b_s: float
@@ -190,15 +193,14 @@ def _healthy_flop_per_clock(model: Model) -> dict[str, float]:
     peak, share = model.peak, model.achieved
     fp32 = _per_clock(peak.fp32, peak.clock_mhz, share.fp32)
     fp64 = _per_clock(peak.fp64, peak.clock_mhz, share.fp64) or fp32 * FP64_OF_FP32
-    fp16 = _per_clock(peak.fp16, _tensor_clock(peak), share.fp16)
-    bf16 = _per_clock(peak.bf16, _tensor_clock(peak), share.bf16)
-    tensor = fp16 if model.has_tensor_cores else 0.0
+    tensor = {
+        name: _per_clock(getattr(peak, name), _tensor_clock(peak), getattr(share, name)) for name in _TENSOR_TYPES
+    }
     rates = {
         "fp64": fp64,
         "fp32": fp32,
-        "fp16": fp16,
-        "bf16": bf16,
-        "tensor": tensor,
+        **tensor,
+        "tensor": tensor["fp16"] if model.has_tensor_cores else 0.0,
         "int32": fp32 * INT32_OF_FP32,
         "sfu": fp32 * SFU_OF_FP32,
     }

@@ -1,0 +1,31 @@
+"""Which types of matrix product a card and the libraries at hand offer; what is not offered is said, never passed."""
+
+from gpucert.stress.backend import Backend, DType, UnitNotOfferedError, UnitOutOfReachError
+
+FIRST_WITH = {DType.TF32: 80, DType.BF16: 80, DType.INT8: 75, DType.FP8: 89}
+"""The first compute capability, times ten, whose tensor cores multiply the type. From 6.1 to 7.0 cuBLAS multiplies
+INT8, too, by dp4a on other units at a rate that the catalogue does not hold: that is not offered. TF32 products of
+older cards would be FP32 products without a word."""
+OUT_OF_REACH = {DType.FP8}
+"""cublasGemmEx, which CuPy calls, does not multiply them; cublasLt does, which CuPy does not reach."""
+_SMALL = 256
+
+
+def offered(dtype: DType, compute_capability: int) -> None:
+    """Whether products of a type can be asked for; `compute_capability` is times ten. Raises UnitNotOfferedError."""
+    first, name = FIRST_WITH.get(dtype, 0), dtype.value.upper()
+    if compute_capability < first:
+        raise UnitNotOfferedError(f"{name} on tensor cores starts with compute capability {first // 10}.{first % 10}")
+    if dtype in OUT_OF_REACH:
+        raise UnitOutOfReachError(f"the libraries at hand give no {name} product")
+
+
+def refused(backend: Backend, seed: int) -> dict[DType, UnitNotOfferedError]:
+    """The types that a backend does not multiply on its card, each with the reason, found by asking for each."""
+    reasons: dict[DType, UnitNotOfferedError] = {}
+    for dtype in DType:
+        try:
+            backend.matrices(dtype, _SMALL, seed, exact=False).free()
+        except UnitNotOfferedError as error:
+            reasons[dtype] = error
+    return reasons
