@@ -145,8 +145,15 @@ class FakeCard:
         return Sweep(region.words, 0, 0, 0, (), self.spend(share * self._pass([region]), "fill"))
 
     def verify(
-        self, region: Region, pattern: Pattern, then_write: Pattern | None = None, *, descending: bool = False
+        self,
+        region: Region,
+        pattern: Pattern,
+        then_write: Pattern | None = None,
+        *,
+        descending: bool = False,
+        beside: Callable[[], None] | None = None,
     ) -> Sweep:
+        assert beside is None
         total = patterns.known_total(pattern, region.first_word, region.words)
         if total is None:
             total = patterns.pair_total(region.words) if pattern.inverted else 0
