@@ -153,6 +153,15 @@ class Product:
 
 
 @dataclass(frozen=True)
+class Compared:
+    """What a compare of matrices found; those of the right operand are numbered on from those of the left one."""
+
+    elements: int
+    wrong: int
+    first_wrong: tuple[WrongWord, ...]
+
+
+@dataclass(frozen=True)
 class Answer:
     """Known-answer work of one SM: whether its signature was right in each of the repeats."""
 
@@ -216,8 +225,15 @@ class Matrices(Protocol):
     shape: tuple[int, int, int]
     """m, n, k."""
 
-    def run(self, runs: int, *, check: bool) -> Product:
-        """Multiply `runs` times; with `check` every output of every run is compared on the card with the reference."""
+    def run(self, runs: int, *, check: bool, first_column: int = 0) -> Product:
+        """Multiply `runs` times; with `check` every output of every run is compared on the card with the reference.
+
+        The columns of the product are made from `first_column` on, and then those before it, so that another launch
+        has other multiprocessors make the same outputs.
+        """
+
+    def inputs(self) -> Compared:
+        """Compare both operands with their definition, because a product of changed inputs is not the core's fault."""
 
     def free(self) -> None:
         """Give the memory back."""

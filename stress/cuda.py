@@ -414,6 +414,7 @@ class CudaBackend:
             "stream_write": (self._scratch, 0, 0),
             "stream_copy": (self._scratch, self._scratch, 0),
             "matrix_fill": (self._scratch, 0, 0, 0, 64, 52, 1023, 0, 0),
+            "matrix_inputs": (self._scratch, 0, 0, 0, 64, 52, 1023, 0, 0, rows, *log),
             "matrix_compare": (self._scratch, self._scratch, 0, 0, 64, rows, *log),
         }.items():
             self._card.launch(name, *arguments, blocks=self._blocks if rows in arguments else 1)

@@ -4,7 +4,7 @@ Matrices lie by columns, as cuBLAS wants them: element (i, j) of an m × n matri
 operand of INT8 lies by rows.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Protocol
 
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpucert.stress import fills, freivalds, kernels
-from gpucert.stress.backend import DType, Product, WrongWord
+from gpucert.stress.backend import Compared, DType, Product, WrongWord
 from gpucert.stress.cuda_card import AHEAD_SECONDS, CudaCard, Event, NoCudaError, Pinned, Words
 from gpucert.stress.cuda_tallies import SETS, Tallies
 
@@ -144,6 +144,7 @@ class CudaMatrices:
             raise ValueError(f"size is {size}; of {dtype.value} it must be a multiple of {self._recipe.multiple}")
         self._seed = seed
         self._elements = size * size
+        self._bound = fills.exact_bound(size) if exact else 0
         self._output_width = 8 * np.dtype(self._recipe.scalar).itemsize
         self._output_bytes = padded(self._elements * self._output_width // 8)
         input_bytes = padded(self._elements * fills.FORMATS[dtype].bytes)
@@ -158,7 +159,7 @@ class CudaMatrices:
             self.free()
             raise
 
-    def run(self, runs: int, *, check: bool) -> Product:
+    def run(self, runs: int, *, check: bool, first_column: int = 0) -> Product:
         """Multiply `runs` times; `seconds` are those of the products alone, without the compares between them.
 
         An output that should have been compared and was not counts as wrong. The first checked call also answers for
@@ -172,7 +173,7 @@ class CudaMatrices:
             self._proof = None
         while done < runs:
             count = min(batch, runs - done, SETS)
-            took = self._batch(count, check=check)
+            took = self._batch(count, first_column, check=check)
             if check:
                 counted = self._tallies.read()
                 never_compared = count * self._elements - counted.items
@@ -181,6 +182,22 @@ class CudaMatrices:
             seconds, done = seconds + took, done + count
             batch = max(1, int(AHEAD_SECONDS * count / max(took, 1e-6)))
         return Product(runs, 2.0 * size**3 * runs, seconds, compared, wrong, first_wrong)
+
+    def inputs(self) -> Compared:
+        """Both operands as they stand on the card, against their definition. What was not compared counts as wrong."""
+        elements, wrong, first_wrong = 0, 0, list[WrongWord]()
+        for operand, address in enumerate((self.left, self.right)):
+            self._tallies.begin()
+            self._card.launch(
+                "matrix_inputs", address, *self._definition(operand), self._tallies.rows(), *self._tallies.log(),
+                blocks=kernels.blocks(self._card.sm_count),
+            )  # fmt: skip
+            self._card.finish()
+            counted = self._tallies.read()
+            elements += counted.items
+            wrong += counted.bad_items + self._elements - counted.items
+            first_wrong += [replace(one, word=one.word + operand * self._elements) for one in counted.first_wrong]
+        return Compared(elements, wrong, tuple(first_wrong[: kernels.LOG_CAPACITY]))
 
     def free(self) -> None:
         """Give the memory back."""
@@ -194,25 +211,22 @@ class CudaMatrices:
         return address
 
     def _prepare(self, *, exact: bool) -> None:
-        bound = fills.exact_bound(self.shape[2]) if exact else 0
         for operand, address in enumerate((self.left, self.right)):
-            by_rows = self._recipe.left_by_rows and address == self.left
-            self._fill(address, fills.operand_seed(self._seed, operand), bound, by_rows=by_rows)
+            blocks = self._card.sm_count * _FILL_BLOCKS_PER_SM
+            self._card.launch("matrix_fill", address, *self._definition(operand), blocks=blocks)
         self._panel = self._panel_columns()
         self._multiply()
         if exact:
-            self._take_proven_reference(bound)
+            self._take_proven_reference()
         else:
             self._card.copy(self.reference, self.result, self._output_bytes)
         self._card.finish()
 
-    def _fill(self, address: int, seed: int, bound: int, *, by_rows: bool) -> None:
-        shape = fills.FORMATS[self.dtype]
-        blocks = self._card.sm_count * _FILL_BLOCKS_PER_SM
-        self._card.launch(
-            "matrix_fill", address, self._elements, seed, bound, shape.width, shape.fraction, shape.bias, shape.spare,
-            self.shape[0] if by_rows else 0, blocks=blocks,
-        )  # fmt: skip
+    def _definition(self, operand: int) -> tuple[int, ...]:
+        """What a kernel is told of an operand: elements, seed, bound, format, and the side of one that is turned."""
+        shape, turned = fills.FORMATS[self.dtype], self._recipe.left_by_rows and operand == 0
+        seed, side = fills.operand_seed(self._seed, operand), self.shape[0] if turned else 0
+        return self._elements, seed, self._bound, shape.width, shape.fraction, shape.bias, shape.spare, side
 
     def _panel_columns(self) -> int:
         """How many columns a launch may make: all of them, unless the card is slow in this type."""
@@ -222,10 +236,10 @@ class CudaMatrices:
         panels = max(1, round(_LONGEST_LAUNCH_SECONDS / max(seconds, 1e-6)))
         return min(size, probe * panels)
 
-    def _multiply(self) -> None:
-        size = self.shape[0]
-        for first in range(0, size, self._panel):
-            self._columns(first, min(self._panel, size - first))
+    def _multiply(self, first_column: int = 0) -> None:
+        for begin, end in ((first_column, self.shape[0]), (0, first_column)):
+            for first in range(begin, end, self._panel):
+                self._columns(first, min(self._panel, end - first))
 
     def _columns(self, first: int, columns: int) -> None:
         size = self.shape[0]
@@ -233,14 +247,14 @@ class CudaMatrices:
         result = self.result + first * size * self._output_width // 8
         self._multiplier.multiply(self._recipe, self.left, right, result, size, columns, size)
 
-    def _batch(self, count: int, *, check: bool) -> float:
+    def _batch(self, count: int, first_column: int, *, check: bool) -> float:
         if check:
             self._tallies.begin(count)
         for index, (start, end) in enumerate(self._events[:count]):
             if check:  # because the right answer of the run before would pass for that of a product that never ran
                 self._card.fill_bytes(self.result, self._recipe.blank, self._elements * self._output_width // 8)
             start.record()
-            self._multiply()
+            self._multiply(first_column)
             end.record()
             if check:
                 self._compare(index)
@@ -257,10 +271,10 @@ class CudaMatrices:
             blocks=kernels.blocks(self._card.sm_count),
         )  # fmt: skip
 
-    def _take_proven_reference(self, bound: int) -> None:
+    def _take_proven_reference(self) -> None:
         """Prove the card's first answer on the host, mend the rows that are wrong, and give it back as reference."""
         size = self.shape[0]
-        left, right = (whole_numbers(size, fills.operand_seed(self._seed, operand), bound) for operand in (0, 1))
+        left, right = (whole_numbers(size, fills.operand_seed(self._seed, operand), self._bound) for operand in (0, 1))
         words = Pinned(self._output_bytes // 8)
         try:
             self._card.copy(words.address, self.result, self._output_bytes)

@@ -37,23 +37,51 @@ DEVICE u64 full_bits(Format format, u64 hash) {
     return stored(format, sign | (format.bias - down) << format.fraction | fraction);
 }
 
-// Elements beyond `elements` are zero, up to a whole word. With `bound` 0 every bit is random, else the elements are
-// whole numbers in [-bound, bound]. With `side` the matrix, so many rows and columns, lies by rows: its numbers are the
-// same, but element (i, j) lies where (j, i) would.
+// An operand. Elements beyond `elements` are zero, up to a whole word. With `bound` 0 every bit is random, else the
+// elements are whole numbers in [-bound, bound]. With `side` the matrix, so many rows and columns, lies by rows: its
+// numbers are the same, but element (i, j) lies where (j, i) would.
+struct Operand {
+    u64 salt, bound, side;
+    Format format;
+};
+
+DEVICE u64 element(const Operand &operand, u64 place) {
+    const u64 bound = operand.bound, side = operand.side;
+    const u64 hash = random_word(side ? place % side * side + place / side : place, operand.salt);
+    const long long number = (long long)(((hash >> 32) * (2 * bound + 1)) >> 32) - (long long)bound;
+    return bound ? integer_bits(operand.format, number) : full_bits(operand.format, hash);
+}
+
 KERNEL matrix_fill(u64 base, u64 elements, u64 seed, u64 bound, u64 width, u64 fraction, u64 bias, u64 spare,
                    u64 side) {
-    const Format format = {width, fraction, bias, spare};
-    const u64 per_word = 64 / width, words = (elements + per_word - 1) / per_word, salt = mix64(seed);
+    const Operand operand = {mix64(seed), bound, side, {width, fraction, bias, spare}};
+    const u64 per_word = 64 / width, words = (elements + per_word - 1) / per_word;
     for (u64 word = block_index() * THREADS + thread_index(); word < words; word += block_count() * THREADS) {
         u64 packed = 0;
-        for (u64 i = 0; i < per_word && word * per_word + i < elements; ++i) {
-            const u64 place = word * per_word + i;
-            const u64 hash = random_word(side ? place % side * side + place / side : place, salt);
-            const long long number = (long long)(((hash >> 32) * (2 * bound + 1)) >> 32) - (long long)bound;
-            packed |= (bound ? integer_bits(format, number) : full_bits(format, hash)) << (i * width);
-        }
+        for (u64 i = 0; i < per_word && word * per_word + i < elements; ++i)
+            packed |= element(operand, word * per_word + i) << (i * width);
         store_word(base + word * 8, packed);
     }
+}
+
+// The same operand compared with what stands there; items are its elements.
+KERNEL matrix_inputs(u64 base, u64 elements, u64 seed, u64 bound, u64 width, u64 fraction, u64 bias, u64 spare,
+                     u64 side, u64 rows, u64 records, u64 capacity, u64 ticket, u64 stamp) {
+    const Operand operand = {mix64(seed), bound, side, {width, fraction, bias, spare}};
+    const Log log = {records, capacity, ticket, stamp};
+    const u64 per_word = 64 / width, words = (elements + per_word - 1) / per_word;
+    const u64 mask = width == 64 ? ~0ull : (1ull << width) - 1;
+    Tally tally = {0, 0, 0, 0};
+    for (u64 word = block_index() * THREADS + thread_index(); word < words; word += block_count() * THREADS) {
+        const u64 found = load_word(base + word * 8);
+        tally.total += found;
+        for (u64 i = 0; i < per_word && word * per_word + i < elements; ++i) {
+            const u64 place = word * per_word + i, is = (found >> (i * width)) & mask, should = element(operand, place);
+            tally.items += 1;
+            if (is != should) note_wrong(tally, log, place, should, is);
+        }
+    }
+    report_tally(tally, rows);
 }
 
 // Items are elements: two in a word for width 32, one for 64. `pairs` covers all elements, padded alike on both sides.

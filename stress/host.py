@@ -15,6 +15,7 @@ from gpucert.stress.backend import (
     WORD_BYTES,
     Answer,
     ArithmeticUnit,
+    Compared,
     Copy,
     DType,
     OutOfMemoryError,
@@ -246,11 +247,16 @@ class HostMatrices:
         self._sms = medium.properties().sm_count
         self._runs = 0
         medium.spend(Work(kind="arithmetic", rate=dtype.value))  # because a type that is not offered is refused here
-        self._right_product = _right_product(dtype, seed, exact=exact)
+        self._seed, self._exact = seed, exact
+        self._left, self._right = (self._operand(side) for side in (0, 1))
+        self._right_product = _product(dtype, self._left, self._right)
         self.reference = self._right_product.copy() if exact else self._multiply()
 
-    def run(self, runs: int, *, check: bool) -> Product:
-        """Multiply; one product of the corner is real in each call, whatever `runs` is."""
+    def run(self, runs: int, *, check: bool, first_column: int = 0) -> Product:
+        """Multiply; one product of the corner is real in each call, whatever `runs` is.
+
+        Every call begins at another SM, wherever its columns begin.
+        """
         product = self._multiply()
         flop = 2.0 * self.shape[0] * self.shape[1] * self.shape[2] * runs
         seconds = self._medium.spend(Work(kind="arithmetic", flop=flop, rate=self.dtype.value))
@@ -265,8 +271,20 @@ class HostMatrices:
         )
         return Product(runs, flop, seconds, found.size, len(places), wrong)
 
+    def inputs(self) -> Compared:
+        """The corners of both operands against their definition."""
+        wrong, bits = list[WrongWord](), np.uint64
+        for side, operand in enumerate((self._left, self._right)):
+            found, wanted = operand.view(bits).ravel(), self._operand(side).view(bits).ravel()
+            for place in np.flatnonzero(found != wanted):
+                wrong.append(WrongWord(int(place) + side * operand.size, int(wanted[place]), int(found[place]), sm=-1))
+        return Compared(self._left.size + self._right.size, len(wrong), tuple(wrong[:FIRST_WRONG]))
+
     def free(self) -> None:
         """Nothing to give back."""
+
+    def _operand(self, side: int) -> NDArray[np.float64]:
+        return _operand(self.dtype, fills.operand_seed(self._seed, side), exact=self._exact)
 
     def _multiply(self) -> Numbers:
         """The product as this card's SMs compute it; each run begins at another SM, as launches on a card do."""
@@ -307,9 +325,8 @@ class _Found:
             self.wrong.append(WrongWord(first + int(place), int(expected[place]), int(loaded[place]), sm))
 
 
-def _right_product(dtype: DType, seed: int, *, exact: bool) -> Numbers:
+def _product(dtype: DType, left: NDArray[np.float64], right: NDArray[np.float64]) -> Numbers:
     """The corner of the product, summed as the type does: in FP64, in INT32, which FP64 sums exactly, or in FP32."""
-    left, right = (_operand(dtype, fills.operand_seed(seed, side), exact=exact) for side in (0, 1))
     if dtype in _SUMMED_IN_FP64:
         return (left @ right).astype(_SUMMED_IN_FP64[dtype])
     return left.astype(np.float32) @ right.astype(np.float32)

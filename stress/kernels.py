@@ -11,7 +11,7 @@ ENTRIES: dict[str, tuple[str, ...]] = {
     "memory_scan": ("memory_write", "memory_verify", "memory_peek", "memory_poke"),
     "bandwidth": ("stream_read", "stream_write", "stream_copy"),
     "burn": ("burn",),
-    "gemm": ("matrix_fill", "matrix_compare"),
+    "gemm": ("matrix_fill", "matrix_inputs", "matrix_compare"),
     "sm_answers": ("answers_int32", "answers_fp32", "answers_fp64", "answers_sfu"),
     "sm_answers_moves": (
         "answers_shared",

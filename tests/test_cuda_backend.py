@@ -244,6 +244,24 @@ def test_tf32_is_rounded_before_the_card_could_round_it(gpu: CudaBackend) -> Non
     assert np.unique(left).size > 3000, "of the 4096 most differ"
 
 
+@pytest.mark.parametrize("dtype", list(cuda_matrices.RECIPES))
+def test_products_from_any_column_on_are_right_and_changed_inputs_are_located(gpu: CudaBackend, dtype: DType) -> None:
+    matrices = gpu.matrices(dtype, SIZE, 3, exact=True)
+    assert matrices.run(1, check=True, first_column=48).wrong == 0
+    inputs = matrices.inputs()
+    assert (inputs.elements, inputs.wrong) == (2 * SIZE * SIZE, 0)
+    ctypes.memset(matrices.right, 0x55, fills.FORMATS[dtype].bytes)
+    inputs = matrices.inputs()
+    assert (inputs.elements, inputs.wrong, inputs.first_wrong[0].word) == (2 * SIZE * SIZE, 1, SIZE * SIZE)
+    assert matrices.run(1, check=True).wrong > 0
+
+
+def test_inputs_that_nobody_compared_are_not_right(gpu: CudaBackend, fake: FakeCuda) -> None:
+    matrices = gpu.matrices(DType.FP32, SIZE, 3, exact=True)
+    fake.silent.add("matrix_inputs")
+    assert matrices.inputs().wrong == 2 * SIZE * SIZE
+
+
 def test_int8_uses_all_that_it_holds(gpu: CudaBackend) -> None:
     matrices = gpu.matrices(DType.INT8, SIZE, 3, exact=False)
     left = on_card(matrices.left, DType.INT8, np.int8)

@@ -260,13 +260,14 @@ def test_burning_ends_and_touches_nothing(tmp_path_factory: pytest.TempPathFacto
     assert int(sink[0]) == 7
 
 
-def fill(gemm: HostKernels, dtype: DType, count: int, seed: int, bound: int, side: int = 0) -> NDArray[np.uint64]:
+def definition(dtype: DType, count: int, seed: int, bound: int, side: int = 0) -> tuple[int, ...]:
     shape = fills.FORMATS[dtype]
-    memory = words(-(-count * shape.bytes // 8) + 2, fill=ALL_ONES)
-    gemm.call(
-        "matrix_fill", memory.ctypes.data, count, seed, bound,
-        shape.width, shape.fraction, shape.bias, shape.spare, side, blocks=BLOCKS,
-    )  # fmt: skip
+    return count, seed, bound, shape.width, shape.fraction, shape.bias, shape.spare, side
+
+
+def fill(gemm: HostKernels, dtype: DType, count: int, seed: int, bound: int, side: int = 0) -> NDArray[np.uint64]:
+    memory = words(-(-count * fills.FORMATS[dtype].bytes // 8) + 2, fill=ALL_ONES)
+    gemm.call("matrix_fill", memory.ctypes.data, *definition(dtype, count, seed, bound, side), blocks=BLOCKS)
     assert (memory[-2:] == ALL_ONES).all()
     return memory[:-2]
 
@@ -295,6 +296,25 @@ def test_a_matrix_by_rows_has_the_numbers_of_the_one_by_columns(gemm: HostKernel
     )
     assert np.array_equal(by_rows, by_columns.T)
     assert not np.array_equal(by_rows, by_columns)
+
+
+@pytest.mark.parametrize("dtype", list(fills.FORMATS))
+@pytest.mark.parametrize("bound", [0, 22])
+def test_inputs_that_changed_are_counted_and_located(gemm: HostKernels, dtype: DType, bound: int) -> None:
+    side = 61
+    told = definition(dtype, side * side, 5, bound, side)
+    memory = fill(gemm, dtype, side * side, 5, bound, side)
+    raw = memory.view(f"u{fills.FORMATS[dtype].bytes}")
+    right = raw.copy()
+    gemm.set_sms(1)
+    for changed in ((), (0, 999, side * side - 1)):
+        raw[list(changed)] ^= raw.dtype.type(1)
+        counts = Counts()
+        gemm.call(
+            "matrix_inputs", memory.ctypes.data, *told, counts.rows.ctypes.data, *counts.log_arguments(), blocks=BLOCKS
+        )
+        assert counts.sums() == [side * side, int(memory.sum()), len(changed), len(changed)]
+        assert counts.logged() == [(place, int(right[place]), int(right[place]) ^ 1, 0) for place in changed]
 
 
 @pytest.mark.parametrize(("width", "number"), [(64, np.uint64), (32, np.uint32)])

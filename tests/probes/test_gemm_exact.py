@@ -2,8 +2,10 @@
 
 import pytest
 
+from gpucert.probes import gemm_exact
 from gpucert.reading import Absence, Absent
-from gpucert.stress.backend import DType
+from gpucert.stress.backend import DType, Product
+from gpucert.stress.host import HostMatrices
 from tests.fakes import faulty, run_probe
 
 OFFERED = set(DType) - {DType.FP8}
@@ -15,7 +17,39 @@ def test_healthy_products_are_exact_in_every_type() -> None:
     for dtype in OFFERED:
         assert bench.number(f"{dtype.value}_wrong") == 0
         assert bench.number(f"{dtype.value}_elements") > 500_000
+    assert bench.number("inputs") > 500_000
+    assert bench.number("inputs_wrong") == 0
     assert not bench.unset
+
+
+def test_inputs_that_changed_in_memory_are_counted_after_the_products(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = HostMatrices.run
+
+    def spoil(self: HostMatrices, runs: int, *, check: bool, first_column: int = 0) -> Product:
+        self._left.ravel()[7] += 1
+        return run(self, runs, check=check, first_column=first_column)
+
+    monkeypatch.setattr(HostMatrices, "run", spoil)
+    bench = run_probe("gemm_exact")
+    offered = [dtype for dtype in DType if not isinstance(bench.values[f"{dtype.value}_wrong"], Absent)]
+    assert bench.number("inputs_wrong") == len(offered)
+
+
+def test_products_begin_at_another_column_each_time_and_in_the_end_at_all_tiles(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    begun: list[int] = []
+    run = HostMatrices.run
+
+    def note(self: HostMatrices, runs: int, *, check: bool, first_column: int = 0) -> Product:
+        begun.append(first_column)
+        return run(self, runs, check=check, first_column=first_column)
+
+    monkeypatch.setattr(HostMatrices, "run", note)
+    run_probe("gemm_exact")
+    assert len(set(begun)) == gemm_exact.RUNS
+    turns = {number * gemm_exact.TURN % gemm_exact.SIZE for number in range(gemm_exact.SIZE)}
+    assert turns == set(range(0, gemm_exact.SIZE, 256))
 
 
 @pytest.mark.parametrize(("unit", "types"), [("fp32", {"fp32"}), ("fp64", {"fp64"}), ("tensor", TENSOR)])

@@ -240,6 +240,12 @@ def test_a_unit_that_is_wrong_everywhere_hides_no_other(healthy: Record) -> None
     assert told == {"compute.repeatable": "int32", "compute.sm": "fp32"}, "also from counts alone"
 
 
+def test_wrong_products_of_inputs_that_changed_are_the_memory_s_fault(healthy: Record) -> None:
+    wrong = with_value(healthy, "gemm_exact", "fp32_wrong", value=8192)
+    assert codes(judged(wrong)) == {"compute.wrong"}
+    assert codes(judged(with_value(wrong, "gemm_exact", "inputs_wrong", value=1))) == {"memory.hard"}
+
+
 def test_an_alias_hides_no_bad_cell(healthy: Record) -> None:
     off = structs.replace(healthy, settings=structs.replace(healthy.settings, ecc=Absent(Absence.NOT_SUPPORTED)))
     wrong = with_value(off, "memory_scan", "wrong_words", value=9)

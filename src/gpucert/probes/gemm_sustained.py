@@ -12,7 +12,7 @@ from statistics import fmean, median, stdev
 from gpucert.probes.bench import Bench, Measure, Probe, absence, mean
 from gpucert.reading import Absence, Absent
 from gpucert.record import Sample
-from gpucert.stress.backend import DType, Matrices, Product
+from gpucert.stress.backend import Compared, DType, Product
 from gpucert.stress.offers import refused
 from gpucert.units import Unit
 
@@ -34,6 +34,8 @@ class Window:
     n: int
     drop_percent: float
     wrong: int
+    inputs: Compared
+    """The operands, after all of it."""
     samples: tuple[Sample, ...]
 
 
@@ -50,6 +52,8 @@ def run(bench: Bench) -> None:
         windows.append(_load(bench, dtype, 0.95 * bench.time_left() / (len(offered) - number)))
         _measure(bench, dtype, windows[-1], sms)
     bench.measure("wrong", sum(window.wrong for window in windows))
+    bench.measure("inputs", sum(window.inputs.elements for window in windows))
+    bench.measure("inputs_wrong", sum(window.inputs.wrong for window in windows))
     drops = [window.drop_percent for window in windows]
     bench.measure("heat_soak_drop", max(drops) if drops else Absent(Absence.NOT_SUPPORTED, "no type is offered"))
 
@@ -62,19 +66,15 @@ def _load(bench: Bench, dtype: DType, seconds: float) -> Window:
         runs = max(1, round(SLICE_S / once))
         began, slices, ends = bench.backend.seconds(), list[Product](), list[float]()
         while not slices or bench.backend.seconds() - began < seconds:
-            slices.append(_slice(matrices, runs))
+            slices.append(matrices.run(runs, check=True))
             ends.append(bench.card.now_s())
             bench.progress(min((bench.backend.seconds() - began) / seconds, 1.0), dtype.value)
+        return _window(bench, slices, ends, matrices.inputs())
     finally:
         matrices.free()
-    return _window(bench, slices, ends)
 
 
-def _slice(matrices: Matrices, runs: int) -> Product:
-    return matrices.run(runs, check=True)
-
-
-def _window(bench: Bench, slices: list[Product], ends: list[float]) -> Window:
+def _window(bench: Bench, slices: list[Product], ends: list[float], inputs: Compared) -> Window:
     rates = [one.flop / one.seconds / 1e12 for one in slices]
     first = min(int(len(rates) * (1 - SUSTAINED_SHARE)), len(rates) - 1)
     sustained = rates[first:]
@@ -88,6 +88,7 @@ def _window(bench: Bench, slices: list[Product], ends: list[float]) -> Window:
         n=len(sustained),
         drop_percent=100 * (1 - median(sustained) / early),
         wrong=sum(one.wrong for one in slices),
+        inputs=inputs,
         samples=tuple(sample for sample in bench.card.samples(since) if sample.at_s <= ends[-1]),
     )
 
@@ -131,6 +132,8 @@ PROBE = Probe(
     measures=(
         *(measure for dtype in DType for measure in _promises(dtype)),
         Measure("wrong", Unit.COUNT, "outputs that differ from the first run's, bit for bit"),
+        Measure("inputs", Unit.COUNT, "elements of the operands that were compared after the products"),
+        Measure("inputs_wrong", Unit.COUNT, "elements of the operands that had changed in memory"),
         Measure("heat_soak_drop", Unit.PERCENT, "loss of speed from the first tenth of the load to its sustained part"),
     ),
     run=run,

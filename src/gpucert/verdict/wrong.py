@@ -94,6 +94,11 @@ def _place(sm: int, given: list[Mismatch], parts: list[str]) -> str:
 
 
 def _products(step: StepRecord) -> Iterator[Diagnosed]:
+    """Of the cores, unless the inputs had changed: a wrong product of wrong inputs is the memory's fault."""
+    if changed := _count(step, "inputs_wrong"):
+        evidence = f"{changed} inputs of matrix products changed in memory in step {step.index + 1}, not looked into"
+        yield diagnosed("memory.hard", evidence, "possible")
+        return
     wrong = sum(_count(step, one.name) for one in step.measurements if one.name.endswith("wrong"))
     located = [one for one in step.mismatches if one.kind == "compute"]
     if not wrong and not located:
