@@ -4,6 +4,7 @@ A word is 64 bits; words of the tested memory are numbered from 0 across all its
 address from every other. Every call is synchronous: when it returns, the work is done and checked for errors.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from typing import Protocol
@@ -28,6 +29,15 @@ class DType(StrEnum):
     FP32 = "fp32"
     FP16 = "fp16"
     BF16 = "bf16"
+
+
+UNIT_OF: Mapping[DType, ArithmeticUnit] = {
+    DType.FP64: ArithmeticUnit.FP64,
+    DType.FP32: ArithmeticUnit.FP32,
+    DType.FP16: ArithmeticUnit.TENSOR,
+    DType.BF16: ArithmeticUnit.TENSOR,
+}
+"""Which unit multiplies: a card without tensor cores refuses fp16 and bf16."""
 
 
 class PatternKind(IntEnum):

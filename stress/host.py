@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from gpucert.stress import answers, fills, patterns
 from gpucert.stress.backend import (
+    UNIT_OF,
     WORD_BYTES,
     Answer,
     ArithmeticUnit,
@@ -44,13 +45,6 @@ REAL_COPY_WORDS = 1 << 16
 FLOP_PER_ANSWER = 2 * answers.STEPS * answers.THREADS
 
 _MASK = (1 << 64) - 1
-_UNIT = {
-    DType.FP64: ArithmeticUnit.FP64,
-    DType.FP32: ArithmeticUnit.FP32,
-    DType.FP16: ArithmeticUnit.TENSOR,
-    DType.BF16: ArithmeticUnit.TENSOR,
-}
-"""Which unit multiplies: a card without tensor cores refuses fp16 and bf16."""
 _BITS = {4: np.uint32, 8: np.uint64}
 _BYTES_PER_TOUCH = {"read": (1.0, 0.0), "write": (0.0, 1.0), "copy": (0.5, 0.5)}
 
@@ -215,7 +209,7 @@ class HostMatrices:
         self.dtype = dtype
         self.shape = (size, size, size)
         self._medium = medium
-        self._unit = _UNIT[dtype]
+        self._unit = UNIT_OF[dtype]
         self._sms = medium.properties().sm_count
         self._runs = 0
         medium.spend(Work(kind="arithmetic", rate=dtype.value))  # because a type that is not offered is refused here
@@ -247,7 +241,8 @@ class HostMatrices:
         product = self._right_product.copy()
         tiles = _as_tiles(product)
         for number in range(len(tiles)):
-            tiles[number] = self._medium.compute(self._unit, (number + self._runs) % self._sms, tiles[number])
+            sm = (number + self._runs) % self._sms
+            tiles[number] = self._medium.compute(self._unit, sm, tiles[number], self.dtype)
         return _from_tiles(tiles)
 
     def _sm_of(self, place: int) -> int:

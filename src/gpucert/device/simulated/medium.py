@@ -17,6 +17,7 @@ from gpucert.device.simulated.wire import Advance, Load
 from gpucert.stress.backend import (
     ArithmeticUnit,
     DeviceLostError,
+    DType,
     Properties,
     UncorrectableEccError,
     UnitNotOfferedError,
@@ -106,14 +107,16 @@ class VirtualMedium:
         """Empty the L2."""
         self._memory.flush()
 
-    def compute(self, unit: ArithmeticUnit, sm: int, right: NDArray[np.generic]) -> NDArray[np.generic]:
+    def compute(
+        self, unit: ArithmeticUnit, sm: int, right: NDArray[np.generic], dtype: DType | None = None
+    ) -> NDArray[np.generic]:
         """The answer that SM `sm` gives where `right` would be correct; `right` itself on a healthy one.
 
-        Raises UnitNotOfferedError.
+        `dtype` is the type of a matrix product, None for any other work of the unit. Raises UnitNotOfferedError.
         """
         self._stay_alive()
         self._need(unit)
-        return self._arithmetic.answer(unit, sm, right, self._card.temperature_c)
+        return self._arithmetic.answer(unit, sm, right, self._card.temperature_c, dtype)
 
     def transfer(self, words: Words, direction: str) -> Words:  # the link repeats until it is right
         """Words as they arrive over PCIe."""
@@ -164,7 +167,9 @@ class VirtualMedium:
     def _move(self, seconds: float, load: Load) -> Advance:
         self._card = self._advance(seconds, load)
         self._now_s = self._card.at_s
-        self._memory.passed(self._now_s, self._card.memory_temperature_c, idle=load.kind == "idle")
+        idle = load.kind == "idle"
+        self._memory.passed(self._now_s, self._card.memory_temperature_c, idle=idle)
+        self._arithmetic.passed(self._card.seconds, idle=idle)
         self._stay_alive()
         return self._card
 
