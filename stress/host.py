@@ -5,6 +5,7 @@ A small product stands for the large one that is declared: the medium charges it
 """
 
 from collections.abc import Iterator
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -164,7 +165,7 @@ class HostBackend:
 
         Raises UnitNotOfferedError.
         """
-        right = answers.signatures(unit, seed)
+        right = _right_answers(unit, seed)
         given = []
         for sm in range(self._sms):
             wrong = sum(not np.array_equal(self._medium.compute(unit, sm, right), right) for _ in range(repeats))
@@ -214,11 +215,11 @@ class HostMatrices:
         self._runs = 0
         medium.spend(Work(kind="arithmetic", rate=dtype.value))  # because a type that is not offered is refused here
         self._right_product = _right_product(dtype, seed, exact=exact)
-        self._reference = self._right_product.copy() if exact else self._multiply()
+        self._reference = self._right_product.copy() if exact else self.multiply()
 
     def run(self, runs: int, *, check: bool) -> Product:
         """Multiply; one product of the corner is real in each call, whatever `runs` is."""
-        product = self._multiply()
+        product = self.multiply()
         flop = 2.0 * self.shape[0] * self.shape[1] * self.shape[2] * runs
         seconds = self._medium.spend(Work(kind="arithmetic", flop=flop, rate=self.dtype.value))
         if not check:
@@ -235,7 +236,7 @@ class HostMatrices:
     def free(self) -> None:
         """Nothing to give back."""
 
-    def _multiply(self) -> Numbers:
+    def multiply(self) -> Numbers:
         """The product as this card's SMs compute it; each run begins at another SM, as launches on a card do."""
         self._runs += 1
         product = self._right_product.copy()
@@ -275,10 +276,21 @@ class _Found:
             self.wrong.append(WrongWord(first + int(place), int(expected[place]), int(loaded[place]), sm))
 
 
+@lru_cache(maxsize=256)
+def _right_answers(unit: ArithmeticUnit, seed: int) -> Words:
+    """Kept, because they take longer to work out than all SMs take to answer, and benches ask for the same again."""
+    right = answers.signatures(unit, seed)
+    right.flags.writeable = False
+    return right
+
+
+@lru_cache(maxsize=64)
 def _right_product(dtype: DType, seed: int, *, exact: bool) -> Numbers:
-    """The corner of the product, summed in FP64 for FP64 and in FP32 for every other type."""
+    """The corner of the product, summed in FP64 for FP64 and in FP32 for every other type; kept like the answers."""
     left, right = (_operand(dtype, fills.operand_seed(seed, side), exact=exact) for side in (0, 1))
-    return left @ right if dtype is DType.FP64 else left.astype(np.float32) @ right.astype(np.float32)
+    product = left @ right if dtype is DType.FP64 else left.astype(np.float32) @ right.astype(np.float32)
+    product.flags.writeable = False
+    return product
 
 
 def _operand(dtype: DType, seed: int, *, exact: bool) -> NDArray[np.float64]:

@@ -1,5 +1,7 @@
 """Wrong answers: what the arithmetic faults of a scenario make of a right one, multiprocessor by multiprocessor."""
 
+from collections.abc import Container
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -27,7 +29,8 @@ class Arithmetic:
     def __init__(self, scenario: Scenario) -> None:
         self._single = scenario.of(SmArithmetic)
         self._everywhere = scenario.of(WrongEveryTime)
-        self._healthy = not (self._single or self._everywhere)
+        all_sms = range(scenario.silicon.sm_count)
+        self._suspects: Container[int] = all_sms if self._everywhere else {fault.sm for fault in self._single}
         self._answered = dict.fromkeys(self._single, 0)
         self._rested_s = self._loaded_s = 0.0
 
@@ -43,7 +46,7 @@ class Arithmetic:
         self, unit: ArithmeticUnit, sm: int, right: Numbers, temperature_c: float, dtype: DType | None = None
     ) -> Numbers:
         """What SM `sm` answers; `right` itself where nothing is wrong. `dtype` is that of a matrix product."""
-        if self._healthy:
+        if sm not in self._suspects:
             return right  # at once, because a sustained load asks for hundreds of thousands of tiles
         wrong = [
             self._struck(fault, right.size)
@@ -52,7 +55,9 @@ class Arithmetic:
         ]
         if any(_meets(fault, unit, dtype) for fault in self._everywhere):
             wrong.append(np.arange(0, right.size, _REPEATABLE_STRIDE))
-        places = np.unique(np.concatenate(wrong)) if wrong else np.empty(0, dtype=np.intp)
+        if not wrong:
+            return right
+        places = wrong[0] if len(wrong) == 1 else np.unique(np.concatenate(wrong))
         return _flipped(right, places) if places.size else right
 
     def _strikes_now(self, fault: SmArithmetic, temperature_c: float) -> bool:
@@ -68,7 +73,7 @@ class Arithmetic:
 
 def _meets(fault: SmArithmetic | WrongEveryTime, unit: ArithmeticUnit, dtype: DType | None) -> bool:
     """Whether this is work of the part that a fault is in."""
-    return fault.unit == unit.value and fault.dtype in (None, dtype)
+    return fault.unit == unit and fault.dtype in (None, dtype)
 
 
 def _flipped(right: Numbers, places: NDArray[np.intp]) -> Numbers:
