@@ -6,6 +6,7 @@ tools: every bug of those that is known to us is left out, what a tool only logs
 much time as our sustained load, in every type that it offers. Our operands stand in for theirs.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
@@ -63,7 +64,8 @@ def dcgm_differs(one: Product, other: Product, dtype: DType) -> bool:
 
 def norm_differs(one: Product, other: Product, _dtype: DType) -> bool:
     """The Frobenius norm of the difference over that of the product, which what is no number leaves undefined."""
-    return bool(np.linalg.norm(one - other) / np.linalg.norm(one) > 0)
+    off, whole = (float(np.square(elements).sum()) for elements in (one - other, one))
+    return math.sqrt(off / whole) > 0
 
 
 def _with_the_first(products: _Products) -> Iterator[tuple[Product, Product]]:
