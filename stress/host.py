@@ -5,6 +5,7 @@ A small product stands for the large one that is declared: the medium charges it
 """
 
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from gpucert.stress import answers, fills, patterns
 from gpucert.stress.backend import (
     PARTITIONS,
+    UNIT_OF,
     WORD_BYTES,
     Answer,
     ArithmeticUnit,
@@ -47,11 +49,6 @@ REAL_COPY_WORDS = 1 << 16
 FLOP_PER_ANSWER = 2 * answers.STEPS * answers.THREADS
 
 _MASK = (1 << 64) - 1
-_UNIT = {
-    DType.FP64: ArithmeticUnit.FP64,
-    DType.FP32: ArithmeticUnit.FP32,
-}
-"""Which unit multiplies, where it is not the tensor cores: a card without these refuses every other type."""
 _WITHOUT_RATE = {
     ArithmeticUnit.SHARED,
     ArithmeticUnit.REGISTERS,
@@ -243,21 +240,21 @@ class HostMatrices:
         self.dtype = dtype
         self.shape = (size, size, size)
         self._medium = medium
-        self._unit = _UNIT.get(dtype, ArithmeticUnit.TENSOR)
+        self._unit = UNIT_OF[dtype]
         self._sms = medium.properties().sm_count
         self._runs = 0
         medium.spend(Work(kind="arithmetic", rate=dtype.value))  # because a type that is not offered is refused here
         self._seed, self._exact = seed, exact
-        self._left, self._right = (self._operand(side) for side in (0, 1))
-        self._right_product = _product(dtype, self._left, self._right)
-        self.reference = self._right_product.copy() if exact else self._multiply()
+        self._left, self._right = (self._operand(side).copy() for side in (0, 1))
+        self._right_product = _right_product(dtype, seed, exact=exact)
+        self.reference = self._right_product.copy() if exact else self.multiply()
 
     def run(self, runs: int, *, check: bool, first_column: int = 0) -> Product:
         """Multiply; one product of the corner is real in each call, whatever `runs` is.
 
         Every call begins at another SM, wherever its columns begin.
         """
-        product = self._multiply()
+        product = self.multiply()
         flop = 2.0 * self.shape[0] * self.shape[1] * self.shape[2] * runs
         seconds = self._medium.spend(Work(kind="arithmetic", flop=flop, rate=self.dtype.value))
         if not check:
@@ -286,13 +283,14 @@ class HostMatrices:
     def _operand(self, side: int) -> NDArray[np.float64]:
         return _operand(self.dtype, fills.operand_seed(self._seed, side), exact=self._exact)
 
-    def _multiply(self) -> Numbers:
+    def multiply(self) -> Numbers:
         """The product as this card's SMs compute it; each run begins at another SM, as launches on a card do."""
         self._runs += 1
         product = self._right_product.copy()
         tiles = _as_tiles(product)
         for number in range(len(tiles)):
-            tiles[number] = self._medium.compute(self._unit, (number + self._runs) % self._sms, tiles[number])
+            sm = (number + self._runs) % self._sms
+            tiles[number] = self._medium.compute(self._unit, sm, tiles[number], self.dtype)
         return _from_tiles(tiles)
 
     def _sm_of(self, place: int) -> int:
@@ -325,22 +323,30 @@ class _Found:
             self.wrong.append(WrongWord(first + int(place), int(expected[place]), int(loaded[place]), sm))
 
 
-def _product(dtype: DType, left: NDArray[np.float64], right: NDArray[np.float64]) -> Numbers:
+@lru_cache(maxsize=64)  # because benches ask for the same again
+def _right_product(dtype: DType, seed: int, *, exact: bool) -> Numbers:
     """The corner of the product, summed as the type does: in FP64, in INT32, which FP64 sums exactly, or in FP32."""
+    left, right = (_operand(dtype, fills.operand_seed(seed, side), exact=exact) for side in (0, 1))
     if dtype in _SUMMED_IN_FP64:
-        return (left @ right).astype(_SUMMED_IN_FP64[dtype])
-    return left.astype(np.float32) @ right.astype(np.float32)
+        product: Numbers = (left @ right).astype(_SUMMED_IN_FP64[dtype])
+    else:
+        product = left.astype(np.float32) @ right.astype(np.float32)
+    product.flags.writeable = False
+    return product
 
 
+@lru_cache(maxsize=64)
 def _operand(dtype: DType, seed: int, *, exact: bool) -> NDArray[np.float64]:
-    """A corner of one operand, its values rounded to the type."""
+    """A corner of one operand, its values rounded to the type; not to be written to."""
     count = REAL_SIZE * REAL_SIZE
     bits = (
         fills.integer_bits(dtype, fills.integers(count, seed, fills.exact_bound(REAL_SIZE)))
         if exact
         else fills.full_bits(dtype, count, seed)
     )
-    return fills.values(dtype, bits).reshape(REAL_SIZE, REAL_SIZE)
+    values = fills.values(dtype, bits).reshape(REAL_SIZE, REAL_SIZE)
+    values.flags.writeable = False
+    return values
 
 
 def _as_tiles(product: Numbers) -> Numbers:

@@ -6,7 +6,7 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from gpucert.stress.backend import ArithmeticUnit, Properties
+from gpucert.stress.backend import ArithmeticUnit, DType, Properties
 
 Words = NDArray[np.uint64]
 
@@ -56,8 +56,13 @@ class Medium(Protocol):
     def flush(self) -> None:
         """Empty the L2."""
 
-    def compute(self, unit: ArithmeticUnit, sm: int, right: NDArray[np.generic]) -> NDArray[np.generic]:
-        """The answer that SM `sm` gives where `right` would be correct; `right` itself on a healthy one."""
+    def compute(
+        self, unit: ArithmeticUnit, sm: int, right: NDArray[np.generic], dtype: DType | None = None
+    ) -> NDArray[np.generic]:
+        """The answer that SM `sm` gives where `right` would be correct; `right` itself on a healthy one.
+
+        `dtype` is the type of a matrix product, None for any other work of the unit.
+        """
 
     def transfer(self, words: Words, direction: str) -> Words:
         """Words as they arrive over PCIe."""

@@ -1,4 +1,4 @@
-"""What the scan finds of planted faults: cards are functions of their seeds, counts, bounds and tables are exact."""
+"""What is found of planted faults: cards are functions of their seeds, counts, bounds and tables are exact."""
 
 import json
 import re
@@ -18,13 +18,24 @@ from gpucert.cli.matching import match
 from gpucert.device.simulated import scenario
 from gpucert.outcome import ExitCode
 from gpucert.stress.memory_scan import PROFILES
-from gpucert.trials import ablation, detection, detection_table, in_process, memory_faults, peers, pool
+from gpucert.trials import (
+    ablation,
+    detection,
+    detection_table,
+    drawn,
+    in_process,
+    memory_faults,
+    memory_peers,
+    memory_suite,
+    pool,
+)
 from gpucert.trials.detection import HEALTHY, Method, Row, Told, Wanted
 from gpucert.trials.rate import bounded
 from tests.test_scenarios import EXPECTED
 
 PAGE = Path(__file__).parent.parent / "docs" / "detection.md"
 A100, RTX_3090, T4 = "NVIDIA A100-SXM4-80GB", "NVIDIA GeForce RTX 3090", "Tesla T4"
+every_suite = pytest.mark.parametrize("suite", detection.SUITES)
 every_kind = pytest.mark.parametrize("kind", memory_faults.KINDS)
 
 
@@ -32,8 +43,14 @@ def bench(*arguments: str) -> Result:
     return CliRunner().invoke(main, ["bench", "detection", *arguments])
 
 
-def run(**wanted: Any) -> Told:
-    return detection.run(Wanted(**wanted), match, lambda _done, _of: None)
+def wanted(suite: str = "memory", **asked: Any) -> Wanted:
+    """All kinds and profiles of a suite, and what is asked for instead."""
+    offered = detection.SUITES[suite]
+    return Wanted(**{"suite": suite, "kinds": tuple(offered.KINDS), "profiles": offered.PROFILES, **asked})
+
+
+def run(suite: str = "memory", **asked: Any) -> Told:
+    return detection.run(wanted(suite, **asked), match, lambda _done, _of: None)
 
 
 def row_of(told: Told, planted: str, method: str) -> Row:
@@ -131,7 +148,7 @@ def test_found_right_and_foreign_are_counted_card_by_card(monkeypatch: pytest.Mo
             "ecc = false", "ecc = true"
         ),
         2: good + '\n[[fault]]\nkind = "xid"\ncode = 62\nat_s = 0\n',
-        3: memory_faults.healthy(0),
+        3: drawn.healthy(0),
     }
     besides = memory_faults.besides(scenario.parse(good, "test"))
     monkeypatch.setattr(pool, "each", map)
@@ -152,7 +169,7 @@ def test_found_right_and_foreign_are_counted_card_by_card(monkeypatch: pytest.Mo
 
 def test_an_incomplete_run_finds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool, "each", map)
-    incomplete = memory_faults.healthy(0) + "ecc = false\n"
+    incomplete = drawn.healthy(0) + "ecc = false\n"
     monkeypatch.setattr(memory_faults, "planted", lambda _kind, _seed: incomplete)
     monkeypatch.setattr(memory_faults, "expected", lambda _card: frozenset({"memory.hard"}))
     told = run(kinds=("stuck_bit",), profiles=("quick",), seeds=1, slow=1, healthy=1, peers=False)
@@ -161,13 +178,13 @@ def test_an_incomplete_run_finds_nothing(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_anything_on_a_healthy_card_is_a_false_alarm(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool, "each", map)
-    sick = memory_faults.healthy(1) + '[[fault]]\nkind = "pcie_replays"\nper_minute = 600\n'
+    sick = drawn.healthy(1) + '[[fault]]\nkind = "pcie_replays"\nper_minute = 600\n'
     texts = [
-        memory_faults.healthy(0),
+        drawn.healthy(0),
         sick + '[[fault]]\nkind = "xid"\ncode = 62\nat_s = 0\n',
-        memory_faults.healthy(2),
+        drawn.healthy(2),
     ]
-    monkeypatch.setattr(memory_faults, "healthy", lambda seed: texts[seed])
+    monkeypatch.setattr(drawn, "healthy", lambda seed: texts[seed])
     told = run(kinds=(), profiles=("quick",), healthy=3, peers=False)
     row = row_of(told, HEALTHY, "quick")
     assert (row.found.hits, row.found.trials, row.missed) == (1, 3, (1,))
@@ -188,8 +205,8 @@ def test_slow_methods_are_given_the_first_cards_and_rare_faults_one_profile_only
     assert row_of(told, "stuck_bit", "quick").found.trials == 4
     assert row_of(told, "stuck_bit", "March C−").found.trials == 2
     assert row_of(told, HEALTHY, "March C−").found.trials == 2
-    assert {one.name for one in detection.methods(Wanted(profiles=("quick",)), "intermittent_rare")} == set()
-    few = Wanted(seeds=100, slow=3)
+    assert {one.name for one in detection.methods(wanted(profiles=("quick",)), "intermittent_rare")} == set()
+    few = wanted(seeds=100, slow=3)
     assert Method("profile", "quick").cards(few, 100) == 100
     assert Method("profile", "deep").cards(few, 100) == Method("ablation", "standard", "own").cards(few, 100) == 3
     assert [Method("ablation", "quick", "own").cards(few, of) for of in (100, 20)] == [30, 20]
@@ -198,21 +215,25 @@ def test_slow_methods_are_given_the_first_cards_and_rare_faults_one_profile_only
 # Peers
 
 
-@pytest.mark.parametrize("peer", peers.PEERS)
+@pytest.mark.parametrize("peer", memory_peers.PEERS)
 def test_a_peer_finds_a_stuck_bit_and_nothing_on_a_healthy_card(peer: str) -> None:
-    assert peers.finds(peer, scenario.parse(memory_faults.planted("stuck_bit", 1), "test"))
+    assert memory_peers.finds(peer, scenario.parse(memory_faults.planted("stuck_bit", 1), "test"))
     for seed in (0, 1):
-        assert not peers.finds(peer, scenario.parse(memory_faults.healthy(seed), "test"))
+        assert not memory_peers.finds(peer, scenario.parse(drawn.healthy(seed), "test"))
 
 
 def test_each_peer_sees_what_its_algorithm_can_see() -> None:
     """Constant data tell no address from another; a rest finds lost refresh; corrected errors are seen by nobody."""
     found = {
-        kind: {peer for peer in peers.PEERS if peers.finds(peer, scenario.parse(memory_faults.planted(kind, 3), kind))}
+        kind: {
+            peer
+            for peer in memory_peers.PEERS
+            if memory_peers.finds(peer, scenario.parse(memory_faults.planted(kind, 3), kind))
+        }
         for kind in ("fake_memory", "stuck_bit_ecc", "refresh_lost")
     }
     assert found["stuck_bit_ecc"] == set()
-    assert found["fake_memory"] == set(peers.PEERS) - {"DCGM memory"}
+    assert found["fake_memory"] == set(memory_peers.PEERS) - {"DCGM memory"}
     assert found["refresh_lost"] <= {"cuda_memtest"}
 
 
@@ -221,7 +242,7 @@ def test_march_c_finds_coupling_in_both_orders_and_memory_patterns_in_one() -> N
     for aggressor, victim in ((800, 800_000), (800_000, 800)):
         lines = f'[[fault]]\nkind = "coupling"\naggressor = {aggressor}\nvictim = {victim}\nbit = 5\n'
         card = scenario.parse(f'model = "{RTX_3090}"\nvram_mib = 1\n{lines}', "test")
-        ends[aggressor < victim] = [peers.finds(peer, card) for peer in ("March C−", "DCGM memory")]
+        ends[aggressor < victim] = [memory_peers.finds(peer, card) for peer in ("March C−", "DCGM memory")]
     assert ends == {True: [True, False], False: [True, True]}
 
 
@@ -237,7 +258,7 @@ def test_what_a_phase_is_worth_shows_where_it_is_left_out() -> None:
         assert ablation.finds(card, "standard", "") == (True, True)
         assert ablation.finds(card, "standard", "fading") == (True, True)
         assert ablation.finds(card, "standard", "idle dip") == lost
-    assert ablation.finds(scenario.parse(memory_faults.healthy(0), "test"), "standard", "") == (False, False)
+    assert ablation.finds(scenario.parse(drawn.healthy(0), "test"), "standard", "") == (False, False)
 
 
 def test_an_alias_is_found_but_not_named_without_own_addresses() -> None:
@@ -251,7 +272,7 @@ def test_scans_without_a_phase_stand_in_a_table_of_what_is_lost(monkeypatch: pyt
     found = {("standard", "march"): (False, False), ("quick", "own"): (True, False)}
     monkeypatch.setattr(ablation, "finds", lambda _card, *scanned: found.get(scanned, (True, True)))
     told = run(kinds=("stuck_bit",), profiles=(), seeds=12, slow=1, healthy=1, peers=False, ablate=True)
-    assert len(told.rows) == 2 + len(ablation.phases("quick")) + len(ablation.phases("standard"))
+    assert len(told.rows) == 2 + len(memory_suite.phases("quick")) + len(memory_suite.phases("standard"))
     text = "\n".join(detection_table.lines(told))
     rows = [[cell.strip() for cell in line.split("|")[2:-1]] for line in text.splitlines() if "| stuck_bit" in line]
     one, ten = "100.0 (2.5–100.0) of 1", "100.0 (69.2–100.0) of 10"
@@ -268,7 +289,8 @@ def test_scans_without_a_phase_stand_in_a_table_of_what_is_lost(monkeypatch: pyt
 def test_a_sample_through_the_command_in_words_and_in_json(tmp_path: Path) -> None:
     asked = ("--sample", "2", "--kind", "stuck_bit", "--kind", "coupling_ecc", "--profile", "quick")
     words, page = bench(*asked), tmp_path / "page.md"
-    page.write_text(f"before\n{detection_table.BEGIN}\nold\n{detection_table.END}\nafter\n", encoding="utf-8")
+    begin = detection_table.begin("memory")
+    page.write_text(f"before\n{begin}\nold\n{detection_table.END}\nafter\n", encoding="utf-8")
     assert words.exit_code == 0, words.output
     assert "Recall on planted virtual faults." in words.stdout
     stuck, *_ = (line for line in words.stdout.splitlines() if line.startswith("| stuck_bit "))
@@ -276,10 +298,10 @@ def test_a_sample_through_the_command_in_words_and_in_json(tmp_path: Path) -> No
     told = bench(*asked, "--json", "--out", str(page))
     found = msgspec.json.decode(told.stdout, type=Told)
     assert (found.simulated, found.title) == (True, "recall on planted virtual faults")
-    assert len(found.rows) == 3 * (1 + len(peers.PEERS))
+    assert len(found.rows) == 3 * (1 + len(memory_peers.PEERS))
     assert "\n".join(detection_table.lines(found)) + "\n" == words.stdout
     assert page.read_text(encoding="utf-8").split(words.stdout) == [
-        f"before\n{detection_table.BEGIN}\n",
+        f"before\n{begin}\n",
         f"{detection_table.END}\nafter\n",
     ]
     again = shlex.split(found.command)[3:]
@@ -307,51 +329,65 @@ def test_tables_go_into_files_of_their_own(tmp_path: Path) -> None:
     for name in ("new.md", "new.json"):
         asked = ("--sample", "1", "--kind", "alias", "--profile", "quick", "--no-peers", "--out", str(tmp_path / name))
         assert bench(*asked).exit_code == 0
-    assert detection_table.BEGIN in (tmp_path / "new.md").read_text(encoding="utf-8")
+    assert detection_table.begin("memory") in (tmp_path / "new.md").read_text(encoding="utf-8")
     assert json.loads((tmp_path / "new.json").read_bytes())["simulated"] is True
 
 
 # The page
 
 
-def test_the_table_of_the_page_was_made_by_the_command_that_it_names() -> None:
-    text = PAGE.read_text(encoding="utf-8").partition(detection_table.BEGIN)[2].partition(detection_table.END)[0]
+@every_suite
+def test_the_tables_of_the_page_were_made_by_the_command_that_they_name(suite: str) -> None:
+    _, begun, text = PAGE.read_text(encoding="utf-8").partition(detection_table.begin(suite))
+    text = text.partition(detection_table.END)[0]
     command = re.search(r"`(gpucert bench detection [^`]*)`", text)
+    assert begun
     assert command
-    context = detection_command.make_context("detection", shlex.split(command[1])[3:])
-    asked = context.params
-    wanted = Wanted(
-        kinds=asked["kinds"] or tuple(memory_faults.KINDS),
-        profiles=asked["profiles"] or tuple(PROFILES),
-        peers=asked["peers"],
-        ablate=asked["ablate"],
-        seeds=asked["seeds"],
+    asked = detection_command.make_context("detection", shlex.split(command[1])[3:]).params
+    assert (asked["suite"] or detection.suite_of(asked["kinds"])) == suite
+    those = wanted(
+        suite,
+        **{name: asked[name] for name in ("kinds", "profiles") if asked[name]},
+        **{name: asked[name] for name in ("peers", "ablate", "seeds", "healthy", "seed")},
         slow=asked["slow_seeds"],
-        healthy=asked["healthy"],
-        seed=asked["seed"],
     )
-    assert detection.command(wanted) == command[1]
-    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("| ")]
-    ours = [row for row in rows if len(row) == 5 and row[0] != "planted"]
-    used = {kind: detection.methods(wanted, kind) for kind in (*wanted.kinds, HEALTHY)}
-    assert [(row[0].partition(":")[0], row[1]) for row in ours] == [
-        (kind, one.name) for kind, methods in used.items() for one in methods if one.sort == "profile"
+    assert detection.command(those) == command[1]
+    methods = {kind: detection.methods(those, kind) for kind in (*those.kinds, HEALTHY)}
+    ours, beside = rows_below(text, ["planted", "profile", "found", "diagnosis right"]), rows_below(text, BESIDE)
+    assert [(row[0].partition(":")[0], row[1], row[2].rpartition(" of ")[2]) for row in ours] == [
+        (kind, one.name, str(cards_of(those, kind, one)))
+        for kind, used in methods.items()
+        for one in used
+        if one.sort == "profile"
     ]
-    for kind, profile, found, *_ in ours:
-        cards = wanted.healthy if kind.startswith(HEALTHY) else wanted.seeds
-        all_of_them = not kind.startswith(HEALTHY) and memory_faults.KINDS[kind].only
-        few = Method("profile", profile).slow and not all_of_them
-        assert found.endswith(f" of {min(cards, wanted.slow) if few else cards}")
-    (head,) = (row for row in rows if row[:2] == ["planted", "cards"])
-    assert head[2:] == [*(f"gpucert {name}" for name in wanted.profiles), *(peers.PEERS if wanted.peers else ())]
+    assert [row[0].partition(":")[0] for row in beside] == list(methods)
     told = [int(seed) for line in text.splitlines() if line.startswith("- ") for seed in re.findall(r" (\d+)", line)]
-    assert all(seed < wanted.seeds for seed in told)
+    assert all(seed < max(those.seeds, those.healthy) for seed in told)
+
+
+BESIDE = ["planted", "cards"]
+
+
+def rows_below(text: str, head: list[str]) -> list[list[str]]:
+    """The rows of the one table whose first columns have these heads, or begin with them."""
+    tables = [block.splitlines() for block in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE)]
+    cells = [[[cell.strip() for cell in line.split("|")[1:-1]] for line in table] for table in tables]
+    (found,) = [table for table in cells if all(one.startswith(two) for one, two in zip(table[0], head, strict=False))]
+    return found[2:]
+
+
+def cards_of(those: Wanted, kind: str, method: Method) -> int:
+    """How many cards a method was given: all of what only one profile looks for."""
+    if kind == HEALTHY:
+        return method.cards(those, those.healthy)
+    only = detection.SUITES[those.suite].KINDS[kind].only
+    return those.seeds if only else method.cards(those, those.seeds)
 
 
 def test_a_seed_of_the_page_can_be_run_again() -> None:
     """The scan of a card that is shown ends as it did in the bench."""
     text = bench("--show", "transition", "5").stdout
-    record = in_process.run(text, "test", detection.planned("quick"))
+    record = in_process.run(text, "test", memory_suite.planned("quick"))
     assert record.steps[0].number("wrong_words")
 
 

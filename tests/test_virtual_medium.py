@@ -12,7 +12,14 @@ from gpucert.device.simulated import scenario
 from gpucert.device.simulated.card import VirtualCard
 from gpucert.device.simulated.medium import VirtualMedium
 from gpucert.device.simulated.memory import WindowSizeError
-from gpucert.stress.backend import ArithmeticUnit, DeviceLostError, UncorrectableEccError, UnitNotOfferedError
+from gpucert.stress.backend import (
+    UNIT_OF,
+    ArithmeticUnit,
+    DeviceLostError,
+    DType,
+    UncorrectableEccError,
+    UnitNotOfferedError,
+)
 from gpucert.stress.medium import Work
 from tests.virtual import Bench, fault
 
@@ -191,6 +198,43 @@ def test_an_arithmetic_fault_can_wait_for_heat():
     assert bench.medium.compute(ArithmeticUnit.FP64, 3, right) is right
     bench.medium.spend(Work("arithmetic", flop=2e15, rate="fp32"))
     assert wrong_places(right, bench.medium.compute(ArithmeticUnit.FP64, 3, right)) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("kind", ["sm_arithmetic", "wrong_every_time"])
+@pytest.mark.parametrize("dtype", DType)
+def test_an_arithmetic_fault_can_lie_in_one_type_of_products(kind, dtype):
+    unit = UNIT_OF[dtype]
+    where = {"sm": 3} if kind == "sm_arithmetic" else {}
+    bench = Bench(A100, fault(kind, unit=f'"{unit}"', dtype=f'"{dtype}"', **where))
+    right = np.arange(4, dtype=np.float64)
+    wrong = {one for one in DType if bench.medium.compute(UNIT_OF[one], 3, right, one) is not right}
+    assert wrong == {dtype}
+    assert bench.medium.compute(unit, 3, right) is right
+
+
+SECOND, MOMENT = (Work("arithmetic", flop=flop, rate="fp32") for flop in (1.6e13, 2.4e10))
+"""On an A100 about 1 s and 1.5 ms."""
+
+
+@pytest.mark.parametrize("hertz", [1, 3, 10, 100])
+def test_a_fault_of_bursts_strikes_when_load_begins_after_a_rest(hertz):
+    bench = Bench(A100, fault("sm_arithmetic", sm=3, unit='"fp32"', burst="true"))
+    right = np.arange(4, dtype=np.float32)
+
+    def wrong_before(work):
+        wrong = bench.medium.compute(ArithmeticUnit.FP32, 3, right) is not right
+        bench.medium.spend(work)
+        return wrong
+
+    assert not any([wrong_before(SECOND) for _ in range(5)] + [wrong_before(MOMENT)]), "a steady load"
+    for _ in range(3):
+        bench.medium.spend(Work("idle", seconds=0.5 / hertz))
+        assert [wrong_before(MOMENT) for _ in range(4)] == [True, True, False, False]
+    bench.medium.spend(Work("idle", seconds=0.001))
+    assert not wrong_before(MOMENT), "too short a rest"
+    bench.medium.spend(Work("idle", seconds=0.001))
+    bench.medium.spend(Work("idle", seconds=0.001))
+    assert [wrong_before(SECOND), wrong_before(SECOND)] == [True, False]
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float16, np.float32, np.float64, np.uint64, np.int32])

@@ -1,4 +1,4 @@
-"""`gpucert bench detection`: what the memory scan finds of faults that were planted in virtual cards."""
+"""`gpucert bench detection`: what is found of faults that were planted in virtual cards."""
 
 import sys
 from pathlib import Path
@@ -17,17 +17,22 @@ SLOW_SHARE = 20
 """One in so many cards also by what is slow, where nothing else is asked for."""
 
 
-@click.command("detection", short_help="What the memory scan finds of planted faults.")
+@click.command("detection", short_help="What is found of planted faults.")
+@click.option(
+    "--suite",
+    type=click.Choice(["memory", "compute"]),
+    help="Faults of memory or wrong answers.  [default: of the kinds that are named, else memory]",
+)
 @click.option("--seeds", default=600, show_default=True, type=MOST, help="Cards of each kind of fault.")
 @click.option(
     "--slow-seeds", type=MOST, help="Of these, for what is slow: deep scans and peers.  [default: a twentieth]"
 )
 @click.option("--healthy", default=2000, show_default=True, type=MOST, help="Cards without a fault.")
 @click.option("--sample", type=MOST, help="A quick look: so many cards of each kind, healthy ones too.")
-@click.option("--profile", "profiles", multiple=True, help="Of the scan, instead of all; repeatable.")
+@click.option("--profile", "profiles", multiple=True, help="Ours, instead of all; repeatable.")
 @click.option("--kind", "kinds", multiple=True, help="Of planted fault, instead of all; repeatable.")
 @click.option("--peers/--no-peers", default=True, show_default=True, help="The algorithms of other tools as well.")
-@click.option("--ablate", is_flag=True, help="Quick and standard scans without each of their phases as well.")
+@click.option("--ablate", is_flag=True, help="Quick and standard without each of their phases or steps as well.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**31), help="Other cards.")
 @click.option(
     "--out",
@@ -42,6 +47,7 @@ SLOW_SHARE = 20
     help="Print the scenario of one card alone.",
 )
 def detection(
+    suite: str | None,
     seeds: int,
     slow_seeds: int | None,
     healthy: int,
@@ -56,8 +62,9 @@ def detection(
     ablate: bool,
     as_json: bool,
 ) -> None:
-    """What the memory scan finds of faults planted in virtual cards, and tells right, beside other algorithms.
+    """What is found of faults planted in virtual cards, and told right, beside other algorithms.
 
+    Faults of memory are looked for by the memory scan, wrong answers by the steps of a plan that check arithmetic.
     Every card is drawn from its kind of fault and its seed; docs/detection.md says how. Recall on planted virtual
     faults, with exact bounds: nothing here was measured on silicon. Uses all cores.
 
@@ -66,24 +73,34 @@ def detection(
     \b
     Examples:
       gpucert bench detection --sample 5
+      gpucert bench detection --suite compute --sample 5
       gpucert bench detection --kind coupling --profile standard --no-peers --ablate
       gpucert bench detection --show coupling 17 > coupling.toml
     """
     from concurrent.futures.process import BrokenProcessPool
 
     from gpucert.cli.matching import match
-    from gpucert.stress.memory_scan import PROFILES
-    from gpucert.trials.detection import UnknownProfileError, Wanted, run, scenario
-    from gpucert.trials.memory_faults import KINDS, UnknownKindError
+    from gpucert.trials.detection import (
+        SUITES,
+        TwoSuitesError,
+        UnknownKindError,
+        UnknownProfileError,
+        Wanted,
+        run,
+        scenario,
+        suite_of,
+    )
 
     try:
         if show:
             click.echo(scenario(*show), nl=False)
             return
         some = sample or seeds
+        chosen = suite or suite_of(kinds)
         wanted = Wanted(
-            kinds=tuple(dict.fromkeys(kinds or KINDS)),
-            profiles=tuple(dict.fromkeys(profiles or PROFILES)),
+            suite=chosen,
+            kinds=tuple(dict.fromkeys(kinds or SUITES[chosen].KINDS)),
+            profiles=tuple(dict.fromkeys(profiles or SUITES[chosen].PROFILES)),
             peers=peers,
             ablate=ablate,
             seeds=some,
@@ -91,9 +108,9 @@ def detection(
             healthy=sample or healthy,
             seed=seed,
         )
-        page = _page(out)
+        page = _page(out, chosen)
         told = run(wanted, match, counting)
-    except UnknownKindError as error:
+    except (UnknownKindError, TwoSuitesError) as error:
         raise ProblemError(f"{'--show' if show else '--kind'}: {error}") from error
     except UnknownProfileError as error:
         raise ProblemError(f"--profile: {error}") from error
@@ -103,7 +120,7 @@ def detection(
     sys.exit(told.exit_code)
 
 
-def _page(out: Path | None) -> str:
+def _page(out: Path | None, suite: str) -> str:
     """What the page holds that the tables go into. Raises ProblemError now rather than after half an hour."""
     from gpucert.trials.detection_table import NoPlaceError, place
 
@@ -113,7 +130,7 @@ def _page(out: Path | None) -> str:
         raise ProblemError(f"--out {out}: must end in .md or .json")
     try:
         page = out.read_text(encoding="utf-8") if out.exists() else ""
-        place(page)
+        place(page, suite)
     except (OSError, UnicodeDecodeError) as error:
         raise ProblemError(f"--out {out}: cannot be read: {error}") from error
     except NoPlaceError as error:

@@ -15,14 +15,6 @@ from gpucert.stress.memory_scan import PROFILES, scan
 from gpucert.trials import memory_faults
 from gpucert.trials.in_process import InProcessCard
 
-ABLATED = ("quick", "standard")
-"""Profiles whose phases are left out in turn; deep does the same at greater length."""
-
-
-def phases(profile: str) -> tuple[str, ...]:
-    """The phases of a profile, in order."""
-    return tuple(phase.name for phase in PROFILES[profile].phases)
-
 
 def finds(card: Scenario, profile: str, without: str) -> tuple[bool, bool]:
     """Whether the scan finds anything on a card, new and cold, and names it rightly; all phases if none is left out."""

@@ -1,68 +1,93 @@
-"""What the memory scan finds: faults planted in virtual cards, kind by kind, and what other algorithms find of them.
+"""What planted faults are found in virtual cards, kind by kind, and what other algorithms find of them.
 
-A card is scanned by a plan of one step in the processes of this bench, and judged as any card is. Found means that the
-verdict is against the card; that it says nothing (incomplete) finds no fault. What is counted is recall on planted
+A card is tested by a plan of a few steps in the processes of this bench, and judged as any card is. Found means that
+the verdict is against the card; that it says nothing (incomplete) finds no fault. What is counted is recall on planted
 virtual faults: nothing here was measured on silicon.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import cache
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Literal
 
-from msgspec import Struct, structs
+from msgspec import Struct
 
 from gpucert.device.simulated.scenario import parse
-from gpucert.diagnosis import kind_of
 from gpucert.outcome import ExitCode, VerdictOutcome
-from gpucert.run import plan
-from gpucert.run.plan import PlannedRun, Step
-from gpucert.stress.memory_scan import PROFILES
-from gpucert.trials import ablation, in_process, memory_faults, peers, pool
+from gpucert.trials import compute_suite, drawn, in_process, memory_suite, pool
 from gpucert.trials.cards import MOST_CARDS, Matcher
 from gpucert.trials.rate import Bounded, bounded
+from gpucert.trials.suite import Seen, Suite
 from gpucert.verdict import policy as policies
 from gpucert.verdict.judge import judge
 
 TITLE = "recall on planted virtual faults"
 HEALTHY = "healthy"
 """In place of a kind: cards on which everything that is found is a false alarm."""
-SLOW = ("deep",)
-"""Profiles that take so long that they are given fewer cards."""
 QUICK_FOR_SLOW = 10
 """So many quick scans without a phase are made for each slow thing; they cost a tenth."""
 SHOWN = 10
 """Cards that went wrong are named by their seeds, so that they can be run again; no more than these of each row."""
-SCAN_S = 600.0
-"""Of the step, as in the standard plan; a virtual card repeats nothing to fill it."""
+
+SUITES: Mapping[str, Suite] = {"memory": memory_suite, "compute": compute_suite}
+"""By the name that the command line gives them; each kind of fault is in one of them."""
+USUAL = "memory"
+"""The suite where neither a suite nor a kind is named."""
 
 Sort = Literal["profile", "peer", "ablation"]
 
 
+class UnknownKindError(ValueError):
+    """No kind of planted fault is called so; the text names those that there are."""
+
+
 class UnknownProfileError(ValueError):
-    """The scan has no such profile; the text names those that it has."""
+    """The suite has no such profile; the text names those that it has."""
+
+
+class TwoSuitesError(ValueError):
+    """Kinds of two suites were asked for at once, which have a table each."""
 
 
 class Wanted(Struct, frozen=True, kw_only=True):
     """What to plant, and in how many cards."""
 
-    kinds: tuple[str, ...] = tuple(memory_faults.KINDS)
-    profiles: tuple[str, ...] = tuple(PROFILES)
+    suite: str
+    kinds: tuple[str, ...]
+    """Of the suite."""
+    profiles: tuple[str, ...]
+    """Of the suite."""
     peers: bool = True
     ablate: bool = False
     """Leave each phase out in turn, too."""
     seeds: int = 600
     """Cards of each kind."""
     slow: int = 30
-    """Of these, the first so many also by what is slow: the deep profile, the peers, and scans without a phase."""
+    """Of these, the first so many also by what is slow: slow profiles, peers, and profiles without a phase."""
     healthy: int = 2000
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for kind in self.kinds:
-            memory_faults.kind_of(kind)
+        _refuse_unknown(self.kinds, SUITES[self.suite].KINDS)
         for profile in self.profiles:
-            if profile not in PROFILES:
-                raise UnknownProfileError(f"no profile is called {profile!r}; there are {', '.join(PROFILES)}")
+            if profile not in SUITES[self.suite].PROFILES:
+                known = ", ".join(SUITES[self.suite].PROFILES)
+                raise UnknownProfileError(f"no profile is called {profile!r}; there are {known}")
+
+
+def suite_of(kinds: Sequence[str]) -> str:
+    """The suite of these kinds, the usual one where none is named. Raises UnknownKindError or TwoSuitesError."""
+    _refuse_unknown(kinds, [kind for suite in SUITES.values() for kind in suite.KINDS])
+    of = {name: [kind for kind in kinds if kind in suite.KINDS] for name, suite in SUITES.items()}
+    named = [name for name, those in of.items() if those] or [USUAL]
+    if len(named) > 1:
+        told = " and ".join(f"{of[name][0]} of {name}" for name in named)
+        raise TwoSuitesError(f"{told} have a table each; ask for one after the other")
+    return named[0]
+
+
+def _refuse_unknown(kinds: Sequence[str], known: Collection[str]) -> None:
+    for kind in kinds:
+        if kind not in known:
+            raise UnknownKindError(f"no kind of planted fault is called {kind!r}; there are {', '.join(known)}")
 
 
 class Method(Struct, frozen=True):
@@ -70,13 +95,13 @@ class Method(Struct, frozen=True):
 
     sort: Sort
     name: str
-    """Of a profile of our scan, or of a peer."""
+    """Of a profile of ours, or of a peer."""
     without: str = ""
     """The phase that is left out of the profile; empty where none is, to compare with."""
 
     def cards(self, wanted: Wanted, of: int) -> int:
         """How many of so many cards it is given: the first ones, by what a card costs."""
-        slow = self.sort != "profile" or self.name in SLOW
+        slow = self.sort != "profile" or self.name in SUITES[wanted.suite].SLOW
         quick = self.sort == "ablation" and self.name == "quick"
         return min(of, wanted.slow * (QUICK_FOR_SLOW if quick else 1)) if slow else of
 
@@ -95,10 +120,14 @@ class Row(Struct, frozen=True, kw_only=True):
     """Of those found: with the right diagnosis and no wrong one; without a verdict, named right. Peers name nothing."""
     foreign: Bounded | None
     """Of all: with a diagnosis of another family."""
+    sm: Bounded | None = None
+    """Of those found: with the right multiprocessor and no wrong one, where the fault is of one."""
+    unit: Bounded | None = None
+    """Of those found: with the right unit and no wrong one, where the fault is of one."""
     missed: tuple[int, ...] = ()
     """Seeds of the first cards that were not found; of healthy ones, of those with a false alarm."""
     misnamed: tuple[int, ...] = ()
-    """Seeds of the first cards that were found, and whose diagnosis is not the right one."""
+    """Seeds of the first cards that were found, and whose diagnosis, SM or unit is not the right one."""
 
 
 class Told(Struct, frozen=True, kw_only=True):
@@ -106,6 +135,7 @@ class Told(Struct, frozen=True, kw_only=True):
 
     simulated: bool
     title: str
+    suite: str
     command: str
     """Which makes the same again."""
     rows: tuple[Row, ...]
@@ -115,28 +145,21 @@ class Told(Struct, frozen=True, kw_only=True):
 class _Job(Struct, frozen=True):
     """One card. Everything that a worker needs."""
 
+    suite: str
     planted: str
     seed: int
     methods: tuple[Method, ...]
     match: Matcher
 
 
-class _Seen(Struct, frozen=True):
-    """What one method made of one card."""
-
-    found: bool
-    right: bool = False
-    foreign: bool = False
-
-
 class _Examined(Struct, frozen=True):
     planted: str
     seed: int
-    seen: dict[Method, _Seen]
+    seen: dict[Method, Seen]
 
 
 def run(wanted: Wanted, match: Matcher, progress: Callable[[int, int], None]) -> Told:
-    """Plant, scan, judge and count on all cores. `progress` hears how many of how many cards are done."""
+    """Plant, test, judge and count on all cores. `progress` hears how many of how many cards are done."""
     jobs = list(_jobs(wanted, match))
     done: list[_Examined] = []
     for examined in pool.each(_examined, jobs):
@@ -147,18 +170,25 @@ def run(wanted: Wanted, match: Matcher, progress: Callable[[int, int], None]) ->
     return Told(
         simulated=True,
         title=TITLE,
+        suite=wanted.suite,
         command=command(wanted),
         rows=rows,
         exit_code=ExitCode.NOT_CERTIFIED if alarmed else ExitCode.CERTIFIED,
     )
 
 
+def named(suite: str) -> str:
+    """The command line of a suite, before anything else is asked for."""
+    return "gpucert bench detection" + ("" if suite == USUAL else f" --suite {suite}")
+
+
 def command(wanted: Wanted) -> str:
     """The command line that asks for this."""
-    words = [f"gpucert bench detection --seeds {wanted.seeds} --slow-seeds {wanted.slow} --healthy {wanted.healthy}"]
+    suite = SUITES[wanted.suite]
+    words = [f"{named(wanted.suite)} --seeds {wanted.seeds} --slow-seeds {wanted.slow} --healthy {wanted.healthy}"]
     words += [f"--seed {wanted.seed}"] if wanted.seed else []
-    words += [f"--profile {name}" for name in wanted.profiles if wanted.profiles != tuple(PROFILES)]
-    words += [f"--kind {name}" for name in wanted.kinds if wanted.kinds != tuple(memory_faults.KINDS)]
+    words += [f"--profile {name}" for name in wanted.profiles if wanted.profiles != suite.PROFILES]
+    words += [f"--kind {name}" for name in wanted.kinds if wanted.kinds != tuple(suite.KINDS)]
     words += [] if wanted.peers else ["--no-peers"]
     words += ["--ablate"] if wanted.ablate else []
     return " ".join(words)
@@ -166,14 +196,15 @@ def command(wanted: Wanted) -> str:
 
 def methods(wanted: Wanted, planted: str) -> tuple[Method, ...]:
     """What is used on the cards of a kind: peers are not asked about faults that only one of our profiles looks for."""
-    only = "" if planted == HEALTHY else memory_faults.kind_of(planted).only
+    suite = SUITES[wanted.suite]
+    only = "" if planted == HEALTHY else suite.KINDS[planted].only
     ours = [Method("profile", name) for name in wanted.profiles if only in ("", name)]
-    theirs = [Method("peer", name) for name in peers.PEERS if wanted.peers and not only]
+    theirs = [Method("peer", name) for name in suite.PEERS if wanted.peers and not only]
     fewer = [
         Method("ablation", profile, phase)
-        for profile in ablation.ABLATED
+        for profile in suite.ABLATED
         if wanted.ablate and not only
-        for phase in ("", *ablation.phases(profile))
+        for phase in ("", *suite.phases(profile))
     ]
     return (*ours, *theirs, *(() if planted == HEALTHY else fewer))
 
@@ -186,19 +217,14 @@ def _jobs(wanted: Wanted, match: Matcher) -> Iterator[_Job]:
         share = {one: count if len(used) == 1 else one.cards(wanted, count) for one in used}
         for number in range(count):
             if here := tuple(one for one in used if number < share[one]):
-                yield _Job(planted, wanted.seed * MOST_CARDS + number, here, match)
-
-
-@cache
-def planned(profile: str) -> PlannedRun:
-    """The plan whose only step is the scan."""
-    step = Step(probe="memory_scan", seconds=SCAN_S, blocker=True, options={"profile": profile})
-    return plan.ready(structs.replace(plan.load("quick"), name=f"bench-detection-{profile}", step=(step,)))
+                yield _Job(wanted.suite, planted, wanted.seed * MOST_CARDS + number, here, match)
 
 
 def scenario(planted: str, seed: int) -> str:
-    """The text of the scenario of one card of this bench. Raises memory_faults.UnknownKindError."""
-    return memory_faults.healthy(seed) if planted == HEALTHY else memory_faults.planted(planted, seed)
+    """The text of the scenario of one card of this bench. Raises UnknownKindError."""
+    if planted == HEALTHY:
+        return drawn.healthy(seed)
+    return SUITES[suite_of([planted])].planted(planted, seed)
 
 
 def _examined(job: _Job) -> _Examined:
@@ -206,29 +232,18 @@ def _examined(job: _Job) -> _Examined:
     return _Examined(job.planted, job.seed, {one: _look(one, text, job) for one in job.methods})
 
 
-def _look(method: Method, text: str, job: _Job) -> _Seen:
-    card = parse(text, job.planted)
+def _look(method: Method, text: str, job: _Job) -> Seen:
+    suite, card = SUITES[job.suite], parse(text, job.planted)
     if method.sort == "peer":
-        return _Seen(peers.finds(method.name, card))
+        return Seen(suite.peer_finds(method.name, card))
     if method.sort == "ablation":
-        return _Seen(*ablation.finds(card, method.name, method.without))
-    record = in_process.run(text, job.planted, planned(method.name))
+        return suite.without(card, method.name, method.without)
+    record = in_process.run(text, job.planted, suite.planned(method.name), suite.seed(card))
     verdict = judge(record, record_sha256="", match=job.match(record.card), baseline=None, policy=policies.shipped())
-    codes = {one.code for one in verdict.diagnoses}
     if job.planted == HEALTHY:
-        alarm = bool(codes) or verdict.outcome is not VerdictOutcome.REPORTED
-        return _Seen(alarm, foreign=bool(codes))
-    codes -= memory_faults.besides(card)
-    right = memory_faults.expected(card)
-    return _Seen(
-        found=verdict.outcome is VerdictOutcome.NOT_CERTIFIED,
-        right=bool(codes) and codes <= right,
-        foreign=not _families(codes) <= _families(right),
-    )
-
-
-def _families(codes: Iterable[str]) -> set[str]:
-    return {kind_of(code).family for code in codes}
+        told = bool(verdict.diagnoses)
+        return Seen(told or verdict.outcome is not VerdictOutcome.REPORTED, foreign=told)
+    return suite.seen(card, record, verdict)
 
 
 # Counting
@@ -246,12 +261,12 @@ def _rows(wanted: Wanted, done: Sequence[_Examined]) -> Iterator[Row]:
             )
 
 
-def _row(planted: str, method: Method, cards: Sequence[tuple[int, _Seen]], first: int) -> Row:
+def _row(planted: str, method: Method, cards: Sequence[tuple[int, Seen]], first: int) -> Row:
     found = [(seed, seen) for seed, seen in cards if seen.found]
     right = [seed for seed, seen in found if seen.right]
     healthy, peer, judged = planted == HEALTHY, method.sort == "peer", method.sort == "profile"
     missed = [seed for seed, seen in cards if seen.found == healthy]
-    misnamed = [seed for seed, seen in found if not seen.right]
+    misnamed = [seed for seed, seen in found if not seen.right or False in (seen.sm, seen.unit)]
     return Row(
         planted=planted,
         method=method,
@@ -259,6 +274,13 @@ def _row(planted: str, method: Method, cards: Sequence[tuple[int, _Seen]], first
         beside=bounded(sum(seen.found for _, seen in cards[:first]), min(first, len(cards))),
         right=bounded(len(right), len(found)) if not (peer or healthy) else None,
         foreign=bounded(sum(seen.foreign for _, seen in cards), len(cards)) if judged else None,
+        sm=_of_those_asked(seen.sm for _, seen in found),
+        unit=_of_those_asked(seen.unit for _, seen in found),
         missed=tuple(missed[:SHOWN]),
         misnamed=tuple(misnamed[:SHOWN]) if not (peer or healthy) else (),
     )
+
+
+def _of_those_asked(answers: Iterable[bool | None]) -> Bounded | None:
+    asked = [one for one in answers if one is not None]
+    return bounded(sum(asked), len(asked)) if asked else None

@@ -2,12 +2,11 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from gpucert.trials import ablation
-from gpucert.trials.detection import HEALTHY, Row, Told
+from gpucert.trials.detection import HEALTHY, SUITES, Row, Told, named
 from gpucert.trials.rate import Bounded
 
-BEGIN, END = "<!-- table: gpucert bench detection -->", "<!-- end of table -->"
-"""What stands between them on a page is replaced."""
+END = "<!-- end of table -->"
+"""What stands before it, from the line on that `begin` gives, is replaced on a page."""
 
 _NOTHING = "–"
 
@@ -16,19 +15,25 @@ class NoPlaceError(ValueError):
     """A page has no place for the tables; the text says how to make one."""
 
 
-def place(page: str) -> tuple[str, str]:
-    """What stands before and after the tables on a page; nothing on an empty one. Raises NoPlaceError."""
-    before, begin, rest = (page or f"{BEGIN}\n{END}\n").partition(BEGIN)
+def begin(suite: str) -> str:
+    """The line of a page after which the tables of a suite stand."""
+    return f"<!-- table: {named(suite)} -->"
+
+
+def place(page: str, suite: str) -> tuple[str, str]:
+    """What stands before and after the tables of a suite; nothing on an empty page. Raises NoPlaceError."""
+    line = begin(suite)
+    before, begun, rest = (page or f"{line}\n{END}\n").partition(line)
     _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise NoPlaceError(f"has no place for the tables: write the lines {BEGIN} and {END} into it")
+    if not begun or not end:
+        raise NoPlaceError(f"has no place for the tables: write the lines {line} and {END} into it")
     return before, after
 
 
 def placed(page: str, told: Told) -> str:
     """The page with the tables in their place. Raises NoPlaceError."""
-    before, after = place(page)
-    return "\n".join([before + BEGIN, *lines(told), END + after])
+    before, after = place(page, told.suite)
+    return "\n".join([before + begin(told.suite), *lines(told), END + after])
 
 
 def lines(told: Told) -> Iterator[str]:
@@ -39,7 +44,7 @@ def lines(told: Told) -> Iterator[str]:
     ours = [row for row in told.rows if row.method.sort == "profile"]
     if ours:
         yield ""
-        yield from _table(_HEAD, (_cells(row) for row in ours))
+        yield from _ours(ours)
     if any(row.method.sort == "peer" for row in told.rows):
         yield ""
         yield "Found beside the algorithms of other tools (our re-implementations, simulated), on the same cards:"
@@ -47,6 +52,8 @@ def lines(told: Told) -> Iterator[str]:
         yield from _side_by_side([row for row in told.rows if row.method.sort != "ablation"])
     fewer = [row for row in told.rows if row.method.sort == "ablation"]
     if fewer:
+        yield ""
+        yield f"{SUITES[told.suite].LOST}:"
         yield ""
         yield from _without_a_phase(fewer)
     failures = list(_failures(ours))
@@ -57,11 +64,18 @@ def lines(told: Told) -> Iterator[str]:
         yield from failures
 
 
-_HEAD = ("planted", "profile", "found", "diagnosis right, of those found", "diagnosis of another family")
+def _ours(rows: Sequence[Row]) -> Iterator[str]:
+    """With columns for SM and unit where anything has them."""
+    placed = any(row.unit for row in rows)
+    places = ("SM right, of those found", "unit right, of those found") if placed else ()
+    head = ("planted", "profile", "found", "diagnosis right, of those found", *places, "diagnosis of another family")
+    yield from _table(head, (_cells(row, placed=placed) for row in rows))
 
 
-def _cells(row: Row) -> tuple[str, ...]:
-    return _named(row.planted), row.method.name, _rate(row.found), _rate(row.right), _rate(row.foreign)
+def _cells(row: Row, *, placed: bool) -> tuple[str, ...]:
+    places = (_rate(row.sm), _rate(row.unit)) if placed else ()
+    rates = (_rate(row.found), _rate(row.right), *places, _rate(row.foreign))
+    return (_named(row.planted), row.method.name, *rates)
 
 
 def _side_by_side(rows: Sequence[Row]) -> Iterator[str]:
@@ -84,8 +98,6 @@ def _without_a_phase(rows: Sequence[Row]) -> Iterator[str]:
     whole = {(row.planted, row.method.name): row for row in rows if not row.method.without}
     pairs = [(row, whole[row.planted, row.method.name]) for row in rows]
     lost = [(row, of) for row, of in pairs if row.found.hits < of.found.hits or _named_right(row) < _named_right(of)]
-    yield "A wrong word, or an error that ECC met, and whether it was named for what it is, in scans without one phase:"
-    yield ""
     yield from _table(
         ["planted", "profile", "without", "found", "with all phases", "named right", "with all phases"],
         (
@@ -95,7 +107,7 @@ def _without_a_phase(rows: Sequence[Row]) -> Iterator[str]:
         ),
     )
     missed = {row.method.without for row, _ in lost}
-    phases = dict.fromkeys(phase for profile in ablation.ABLATED for phase in ablation.phases(profile))
+    phases = dict.fromkeys(row.method.without for row in rows if row.method.without)
     if idle := [phase for phase in phases if phase not in missed]:
         yield ""
         yield f"Nothing is lost without {', '.join(idle)}."

@@ -13,6 +13,7 @@ from pathlib import Path
 from gpucert import probes
 from gpucert.device.simulated.card import VirtualCard
 from gpucert.device.simulated.faults import Crash, Hang, Lost
+from gpucert.device.simulated.medium import VirtualMedium
 from gpucert.device.simulated.scenario import Scenario, parse
 from gpucert.device.simulated.wire import Advance, Load
 from gpucert.record import Counters, Identity, Record, Sample, Settings, StepRecord
@@ -84,6 +85,18 @@ class InProcessCard:
     def now_s(self) -> float:
         """The card's clock."""
         return self.virtual.now_s()
+
+
+def bare_medium(scenario: Scenario) -> VirtualMedium:
+    """A card, new and cold, without a run around it: nobody reads its telemetry."""
+    card = VirtualCard(scenario)
+
+    def advance(seconds: float, load: Load) -> Advance:
+        moved = card.advance(seconds, load)
+        card.drain()
+        return moved
+
+    return VirtualMedium(scenario, bytearray(card.memory_bytes), advance, "", 0.0)
 
 
 def refuse(scenario: Scenario) -> None:

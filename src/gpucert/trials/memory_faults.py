@@ -1,15 +1,9 @@
-"""Memory faults drawn from a seed: a kind and a seed are one scenario, with the diagnoses that it must end with.
+"""Kinds of memory faults: what is drawn of each, and the diagnoses that it must end with."""
 
-Everything about a card is drawn from its kind and seed alone, so that a seed in a table is a card that anyone can have.
-"""
+from collections.abc import Mapping
 
-import json
-import random
-from collections.abc import Callable, Mapping
+from msgspec import structs
 
-from msgspec import Struct, structs
-
-from gpucert.catalogue import shelf
 from gpucert.device.simulated.faults import (
     Alias,
     CopyEngine,
@@ -25,71 +19,19 @@ from gpucert.device.simulated.faults import (
     StuckBit,
     Transition,
 )
-from gpucert.device.simulated.scenario import Scenario, parse
-from gpucert.device.simulated.silicon import silicon
+from gpucert.device.simulated.scenario import Scenario
 from gpucert.stress.backend import WORD_BYTES
+from gpucert.trials import drawn
+from gpucert.trials.drawn import HEATED, Fields, Ground, Kind
 
-HBM = ("NVIDIA A100-SXM4-80GB", "NVIDIA H100 80GB HBM3", "Tesla V100-SXM2-32GB")
-GDDR = ("NVIDIA A10", "Tesla T4", "NVIDIA L4", "NVIDIA GeForce RTX 3090")
-"""Even seeds are of HBM, odd ones of GDDR; where ECC must be on, of those that have it."""
 FREQUENT, RARE = 0.02, 0.001
 """Of each load: a cell that a scan of minutes meets, and one that only many re-reads meet."""
-AT_AN_EDGE = 0.1
-"""How often a fault lies in the first or the last word, where a loop that is one short would miss it."""
 REACHES = (1, 2, 4, 31)
 """Bits on each side of a crowded cell: some patterns have few such neighbourhoods, and a lone bit has the widest."""
 APART = (1, 2, 4, 16, 32, 64, 128, 256)
 """Bits between cells that are neighbours in the array, of which nobody publishes the wiring."""
-HEATED = (0.3, 0.9)
-"""How warm a memory must be to fail, as a share of its way from idling to long arithmetic at full power."""
 WARM = 0.2
 """Of each load while it is that warm."""
-
-Field = int | float | str | bool
-Fields = dict[str, Field]
-
-
-class Ground(Struct, frozen=True):
-    """What a fault is drawn on: a card that has none yet, and its luck."""
-
-    card: Scenario
-    luck: random.Random
-
-    @property
-    def words(self) -> int:
-        """Words of the tested memory."""
-        return self.card.tested_bytes // WORD_BYTES
-
-    def word(self) -> int:
-        """Any word alike, but now and then the first or the last one."""
-        if self.luck.random() < AT_AN_EDGE:
-            return self.luck.choice((0, self.words - 1))
-        return self.luck.randrange(self.words)
-
-    def cell(self) -> Fields:
-        """Any bit of any word."""
-        return {"offset": self.word() * WORD_BYTES, "bit": self.luck.randrange(64)}
-
-    def between(self, low: float, high: float) -> float:
-        """Any value between, on a logarithmic scale: as often in one factor of ten as in the next."""
-        return float(f"{low * (high / low) ** self.luck.random():.4g}")
-
-
-class Kind(Struct, frozen=True, kw_only=True):
-    """One kind of planted fault."""
-
-    fault: str
-    """As scenarios name it."""
-    says: str
-    """What is drawn, in words."""
-    draw: Callable[[Ground], Fields]
-    ecc: bool | None = False
-    """Whether ECC is on; None leaves it as each model ships."""
-    vram_mib: int = 1
-    """The smallest window that a scenario allows, because a scan takes as long as its window is large."""
-    only: str = ""
-    """The one profile that is expected to find it, where shorter ones are not asked."""
-
 
 # What is drawn
 
@@ -153,7 +95,7 @@ def _intermittent_rare(on: Ground) -> Fields:
 
 
 def _intermittent_warm(on: Ground) -> Fields:
-    return {**on.cell(), "probability": WARM, **_only_warm(on)}
+    return {**on.cell(), "probability": WARM, **on.only_warm()}
 
 
 def _retention(on: Ground) -> Fields:
@@ -161,14 +103,7 @@ def _retention(on: Ground) -> Fields:
 
 
 def _retention_warm(on: Ground) -> Fields:
-    return {**_retention(on), **_only_warm(on)}
-
-
-def _only_warm(on: Ground) -> Fields:
-    card = silicon(on.card)
-    watts = card.idle_w, min(card.demand_w["fp32"], card.limit_w)
-    idle, hot = (card.inlet_c + card.network.total_c_per_w * one for one in watts)
-    return {"above_c": round(idle + on.luck.uniform(*HEATED) * (hot - idle), 1)}
+    return {**_retention(on), **on.only_warm()}
 
 
 def _refresh_lost(on: Ground) -> Fields:
@@ -178,7 +113,7 @@ def _refresh_lost(on: Ground) -> Fields:
 
 
 def _refresh_lost_warm(on: Ground) -> Fields:
-    return {**_refresh_lost(on), **_only_warm(on)}
+    return {**_refresh_lost(on), **on.only_warm()}
 
 
 def _refresh_lost_idle(on: Ground) -> Fields:
@@ -278,44 +213,9 @@ KINDS: Mapping[str, Kind] = {
 """Every kind of this bench, by name."""
 
 
-class UnknownKindError(ValueError):
-    """No kind of planted fault is called so; the text names those that there are."""
-
-
-def kind_of(name: str) -> Kind:
-    """The kind of this name. Raises UnknownKindError."""
-    if name not in KINDS:
-        raise UnknownKindError(f"no kind of planted fault is called {name!r}; there are {', '.join(KINDS)}")
-    return KINDS[name]
-
-
-def healthy(seed: int) -> str:
-    """The scenario of a card without a fault, with ECC as its model ships."""
-    return _card("healthy", seed, None, 1)
-
-
 def planted(name: str, seed: int) -> str:
-    """The scenario of a card with one fault of a kind, which `--simulate` takes. Raises UnknownKindError."""
-    kind = kind_of(name)
-    card = _card(name, seed, kind.ecc, kind.vram_mib)
-    fields = kind.draw(Ground(parse(card, name), random.Random(f"{name}/{seed}")))  # noqa: S311  # no secrets
-    return f'{card}\n[[fault]]\nkind = "{kind.fault}"\n' + _lines(fields)
-
-
-def _card(name: str, seed: int, ecc: bool | None, vram_mib: int) -> str:
-    models: tuple[str, ...] = GDDR if seed % 2 else HBM
-    if ecc:
-        models = tuple(key for key in models if shelf.get(key).memory.ecc != "none")
-    model = models[seed // 2 % len(models)]
-    fields: Fields = {"model": model, "summary": f"{name} {seed}", "vram_mib": vram_mib, "seed": seed}
-    if ecc is not None and shelf.get(model).memory.ecc != "none":
-        fields["ecc"] = ecc
-    return _lines(fields)
-
-
-def _lines(fields: Fields) -> str:
-    """As TOML: numbers, truth values and plain strings are written as in JSON."""
-    return "".join(f"{name} = {json.dumps(value)}\n" for name, value in fields.items())
+    """The scenario of a card with one fault of a kind."""
+    return drawn.planted(name, KINDS[name], seed)
 
 
 # What must be told of them

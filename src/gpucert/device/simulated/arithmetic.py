@@ -1,14 +1,23 @@
 """Wrong answers: what the arithmetic faults of a scenario make of a right one, multiprocessor by multiprocessor."""
 
+from collections.abc import Container
+
 import numpy as np
 from numpy.typing import NDArray
 
 from gpucert.device.simulated.faults import SmArithmetic, WrongEveryTime
 from gpucert.device.simulated.scenario import Scenario
 from gpucert.stress.answers import WARP
-from gpucert.stress.backend import PARTITIONS, ArithmeticUnit
+from gpucert.stress.backend import PARTITIONS, ArithmeticUnit, DType
 
 Numbers = NDArray[np.generic]
+
+REST_S, BURST_S = 0.002, 0.002
+"""After a rest of at least so long, the first so many seconds of load are a burst.
+
+An engineering choice: supply and clock answer to a step of load within milliseconds, and a swing between load and rest
+at 100 Hz leaves each of them 5 ms. A card whose context was just made has not rested, because making it wakes the card.
+"""
 
 _RAW = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}
 _REPEATABLE_STRIDE = 64
@@ -21,25 +30,40 @@ class Arithmetic:
     def __init__(self, scenario: Scenario) -> None:
         self._single = scenario.of(SmArithmetic)
         self._everywhere = scenario.of(WrongEveryTime)
-        self._healthy = not (self._single or self._everywhere)
+        all_sms = range(scenario.silicon.sm_count)
+        self._suspects: Container[int] = all_sms if self._everywhere else {fault.sm for fault in self._single}
         self._answered = dict.fromkeys(self._single, 0)
+        self._rested_s = self._loaded_s = 0.0
 
-    def answer(self, unit: ArithmeticUnit, sm: int, right: Numbers, temperature_c: float) -> Numbers:
-        """What SM `sm` answers; `right` itself where nothing is wrong."""
-        if self._healthy:
+    def passed(self, seconds: float, *, idle: bool) -> None:
+        """Take note that the card idled or worked for so long; `answer` is for work that begins now."""
+        if not idle:
+            self._loaded_s += seconds
+        elif seconds > 0:
+            self._rested_s = seconds if self._loaded_s else self._rested_s + seconds
+            self._loaded_s = 0.0
+
+    def answer(
+        self, unit: ArithmeticUnit, sm: int, right: Numbers, temperature_c: float, dtype: DType | None = None
+    ) -> Numbers:
+        """What SM `sm` answers; `right` itself where nothing is wrong. `dtype` is that of a matrix product."""
+        if sm not in self._suspects:
             return right  # at once, because a sustained load asks for hundreds of thousands of tiles
-        wrong = [self._struck(fault, right.size) for fault in self._concerned(unit, sm, temperature_c)]
-        if any(fault.unit == unit.part for fault in self._everywhere):
+        wrong = [
+            self._struck(fault, right.size)
+            for fault in self._single
+            if fault.sm == sm and _meets(fault, unit, dtype) and self._strikes_now(fault, temperature_c)
+        ]
+        if any(_meets(fault, unit, dtype) for fault in self._everywhere):
             wrong.append(np.arange(0, right.size, _REPEATABLE_STRIDE))
-        places = np.unique(np.concatenate(wrong)) if wrong else np.empty(0, dtype=np.intp)
+        if not wrong:
+            return right
+        places = wrong[0] if len(wrong) == 1 else np.unique(np.concatenate(wrong))
         return _flipped(right, places) if places.size else right
 
-    def _concerned(self, unit: ArithmeticUnit, sm: int, temperature_c: float) -> list[SmArithmetic]:
-        return [
-            fault
-            for fault in self._single
-            if (fault.sm, fault.unit) == (sm, unit.part) and (fault.above_c is None or temperature_c >= fault.above_c)
-        ]
+    def _strikes_now(self, fault: SmArithmetic, temperature_c: float) -> bool:
+        hot = fault.above_c is None or temperature_c >= fault.above_c
+        return hot and (not fault.burst or (self._rested_s >= REST_S and self._loaded_s < BURST_S))
 
     def _struck(self, fault: SmArithmetic, size: int) -> NDArray[np.intp]:
         """Which of the next `size` answers of this SM are every Nth of those that its fault concerns."""
@@ -49,6 +73,11 @@ class Arithmetic:
         first = -(self._answered[fault] + 1) % fault.every
         self._answered[fault] += len(concerned)
         return concerned[first :: fault.every]
+
+
+def _meets(fault: SmArithmetic | WrongEveryTime, unit: ArithmeticUnit, dtype: DType | None) -> bool:
+    """Whether this is work of the part that a fault is in."""
+    return fault.unit == unit.part and fault.dtype in (None, dtype)
 
 
 def _flipped(right: Numbers, places: NDArray[np.intp]) -> Numbers:

@@ -4,6 +4,8 @@ from typing import Annotated, Literal, TypeAlias
 
 from msgspec import Meta, Struct, field
 
+from gpucert.stress.backend import DType
+
 Seconds = Annotated[float, Meta(ge=0)]
 PerMinute = Annotated[float, Meta(gt=0)]
 PerSecond = Annotated[float, Meta(gt=0)]
@@ -221,12 +223,18 @@ class SmArithmetic(_Fault, frozen=True, kw_only=True, tag="sm_arithmetic"):
     every: Annotated[int, Meta(ge=1)] = 1
     above_c: Celsius | None = None
     """Only while the die is at least this hot."""
+    dtype: DType | None = None
+    """Only in matrix products of this type; the unit is right in all its other work."""
+    burst: bool = False
+    """Only in work that begins just after a rest (arithmetic.py), which a steady load never does."""
 
 
 class WrongEveryTime(_Fault, frozen=True, kw_only=True, tag="wrong_every_time"):
     """A part that gives the same wrong answer on every multiprocessor, every time."""
 
     unit: Part
+    dtype: DType | None = None
+    """Only in matrix products of this type; the unit is right in all its other work."""
 
 
 class SlowCompute(_Fault, frozen=True, kw_only=True, tag="slow_compute"):

@@ -18,6 +18,7 @@ from gpucert.stress import kernels
 from gpucert.stress.backend import (
     ArithmeticUnit,
     DeviceLostError,
+    DType,
     Properties,
     UncorrectableEccError,
     UnitNotOfferedError,
@@ -107,16 +108,18 @@ class VirtualMedium:
         """Empty the L2."""
         self._memory.flush()
 
-    def compute(self, unit: ArithmeticUnit, sm: int, right: NDArray[np.generic]) -> NDArray[np.generic]:
+    def compute(
+        self, unit: ArithmeticUnit, sm: int, right: NDArray[np.generic], dtype: DType | None = None
+    ) -> NDArray[np.generic]:
         """The answer that SM `sm` gives where `right` would be correct; `right` itself on a healthy one.
 
-        Raises UnitNotOfferedError.
+        `dtype` is the type of a matrix product, None for any other work of the unit. Raises UnitNotOfferedError.
         """
         self._stay_alive()
         if unit.part is ArithmeticUnit.TENSOR:
             self._need(unit.part)
         kernels.offers(unit, int(10 * float(self._silicon.model.compute_capability)))
-        return self._arithmetic.answer(unit, sm, right, self._card.temperature_c)
+        return self._arithmetic.answer(unit, sm, right, self._card.temperature_c, dtype)
 
     def transfer(self, words: Words, direction: str) -> Words:  # the link repeats until it is right
         """Words as they arrive over PCIe."""
@@ -167,7 +170,9 @@ class VirtualMedium:
     def _move(self, seconds: float, load: Load) -> Advance:
         self._card = self._advance(seconds, load)
         self._now_s = self._card.at_s
-        self._memory.passed(self._now_s, self._card.memory_temperature_c, idle=load.kind == "idle")
+        idle = load.kind == "idle"
+        self._memory.passed(self._now_s, self._card.memory_temperature_c, idle=idle)
+        self._arithmetic.passed(self._card.seconds, idle=idle)
         self._stay_alive()
         return self._card
 

@@ -47,9 +47,11 @@ from gpucert.device.simulated.faults import (
     Stripes,
     StuckBit,
     Transition,
+    WrongEveryTime,
 )
 from gpucert.reading import Absent
 from gpucert.record import Identity
+from gpucert.stress.backend import UNIT_OF
 
 MIB = 1 << 20
 DRIVER_SHARE = 0.01
@@ -328,6 +330,8 @@ def _misfit(scenario: Scenario, fault: Fault) -> str:
             return f"mib must be less than vram_mib, which is {scenario.vram_mib}"
         case SmArithmetic() if fault.sm >= silicon.sm_count:
             return f"sm must be below {silicon.sm_count}, the multiprocessors of {silicon.key}"
+        case SmArithmetic() | WrongEveryTime() if fault.dtype and UNIT_OF[fault.dtype] != fault.unit:
+            return f'products of {fault.dtype.value} are worked out by unit = "{UNIT_OF[fault.dtype].value}"'
         case EccCorrected() | EccUncorrected() | Contained() | SramThreshold() if not scenario.ecc_on:
             return f"ECC is off or absent on this {model.key}; choose a model with ECC, or set ecc = true"
         case EccOff() if scenario.ecc_on is None:

@@ -3,7 +3,7 @@
 Written from what their authors publish, over the same medium as our own scan, to set the coverage of an algorithm
 beside that of ours on the same card. They are kinder than the tools: every bug of those that is known to us is left
 out, so that each sees all of the memory and counts all that it sees. A context that dies of an uncorrectable error
-counts as found. gpu-burn is not here: it compares products, and meets no cell that its operands do not lie in.
+counts as found. Tools that compare products are in compute_peers.py: they meet no cell that no operand lies in.
 """
 
 import random
@@ -12,14 +12,12 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from gpucert.device.simulated.card import VirtualCard
 from gpucert.device.simulated.faults import RefreshLost, Retention
-from gpucert.device.simulated.medium import VirtualMedium
 from gpucert.device.simulated.scenario import Scenario
-from gpucert.device.simulated.wire import Advance, Load
 from gpucert.stress.backend import WORD_BYTES, UncorrectableEccError
 from gpucert.stress.host import TILE_WORDS
 from gpucert.stress.medium import Work
+from gpucert.trials.in_process import bare_medium
 
 Words = NDArray[np.uint64]
 
@@ -46,16 +44,10 @@ class _Memory:
     """The tested memory of a card as a tester sees it. Every sweep takes its time."""
 
     def __init__(self, scenario: Scenario) -> None:
-        self._card = VirtualCard(scenario)
-        self._medium = VirtualMedium(scenario, bytearray(self._card.memory_bytes), self._advance, "", 0.0)
+        self._medium = bare_medium(scenario)
         self._leaks = bool(scenario.of(Retention) or scenario.of(RefreshLost))
         self.words = self._medium.properties().free_bytes // WORD_BYTES
         self.index = np.arange(self.words, dtype=np.uint64)
-
-    def _advance(self, seconds: float, load: Load) -> Advance:
-        moved = self._card.advance(seconds, load)
-        self._card.drain()
-        return moved
 
     def now_s(self) -> float:
         return self._medium.now_s()

@@ -1,0 +1,112 @@
+"""The suite of wrong answers: the steps of a plan that check arithmetic, beside tools that compare products."""
+
+import re
+from collections.abc import Iterable
+from functools import cache
+
+from msgspec import structs
+
+from gpucert.device.simulated.scenario import Scenario
+from gpucert.record import Record
+from gpucert.run import plan
+from gpucert.run.plan import PlannedRun
+from gpucert.stress.backend import UNIT_OF, ArithmeticUnit, DType
+from gpucert.trials import compute_faults, compute_peers, in_process
+from gpucert.trials.suite import Seen, judged
+from gpucert.verdict.verdict import Verdict
+
+KINDS = compute_faults.KINDS
+PROFILES: tuple[str, ...] = ("quick", "standard")
+"""The plans of these names, of which the steps that check arithmetic are taken."""
+SLOW: tuple[str, ...] = ()
+ABLATED = PROFILES
+PEERS = tuple(compute_peers.PEERS)
+LOST = "A wrong answer, and whether its SM and unit were named, without one of the steps"
+PROBES = ("sm_answers", "gemm_exact", "gemm_sustained")
+"""The probes whose answers are checked."""
+
+DATA = 4
+"""Seeds of test data: a wrong answer is flipped whatever the data are."""
+
+_SM = re.compile(r"\bSM (\d+)")
+
+
+def planted(name: str, seed: int) -> str:
+    """The scenario of a card with one arithmetic fault."""
+    return compute_faults.planted(name, seed)
+
+
+@cache
+def planned(profile: str, without: str = "") -> PlannedRun:
+    """The steps of the plan that check arithmetic, as it has them; all but those of one probe, if one is named."""
+    steps = tuple(step for step in plan.load(profile).step if step.probe in PROBES and step.probe != without)
+    return plan.ready(structs.replace(plan.load("quick"), name=f"bench-detection-{profile}", step=steps))
+
+
+def seed(card: Scenario) -> int | None:
+    """Of the test data: one of a few, because the right answers of each are worked out once."""
+    return card.seed % DATA
+
+
+def phases(profile: str) -> tuple[str, ...]:
+    """The probes of the steps."""
+    return tuple(dict.fromkeys(step.probe for step in planned(profile).steps))
+
+
+def seen(card: Scenario, record: Record, verdict: Verdict) -> Seen:
+    """By its diagnoses, which name the SM; the unit is that of the answers which were wrong."""
+    named = _sms(one.where for one in verdict.diagnoses)
+    return _placed(judged(verdict, compute_faults.expected(card)), card, record, named)
+
+
+def without(card: Scenario, profile: str, phase: str) -> Seen:
+    """The run by its record, without a verdict."""
+    record = in_process.run(card.text, profile, planned(profile, phase), seed(card))
+    placed = _placed(Seen(_any_wrong(record)), card, record, _sms_of_record(record))
+    return structs.replace(placed, right=placed.sm is not False and bool(placed.unit))
+
+
+def peer_finds(peer: str, card: Scenario) -> bool:
+    """Whether another tool finds a product that differs."""
+    return compute_peers.finds(peer, card)
+
+
+def _placed(seen: Seen, card: Scenario, record: Record, named: set[int]) -> Seen:
+    sm = compute_faults.sm(card)
+    return structs.replace(
+        seen,
+        sm=None if sm is None else named == {sm},
+        unit=_units(record) == {compute_faults.unit(card)},
+    )
+
+
+def _sms(places: Iterable[str]) -> set[int]:
+    """The SMs that are named in words."""
+    return {int(number) for place in places for number in _SM.findall(place)}
+
+
+def _sms_of_record(record: Record) -> set[int]:
+    """The SMs that gave wrong answers, or worked on products that came out wrong."""
+    places = (one.where for step in record.steps for one in step.measurements if one.name == "sms_wrong")
+    located = (one.reader_sm for step in record.steps for one in step.mismatches)
+    return _sms(places) | {sm for sm in located if sm is not None}
+
+
+def _units(record: Record) -> set[str]:
+    """The units with wrong answers: by name in known answers, by their type in products."""
+    units = {f"{unit}_wrong": unit for unit in ArithmeticUnit}
+    types = {f"{dtype}_wrong": UNIT_OF[dtype] for dtype in DType}
+    return {
+        named[name].value
+        for probe, named in (("sm_answers", units), ("gemm_exact", types))
+        for step in record.steps
+        if step.probe == probe
+        for name in named
+        if step.number(name)
+    }
+
+
+def _any_wrong(record: Record) -> bool:
+    return any(
+        step.number(one.name) for step in record.steps for one in step.measurements if one.name.endswith("wrong")
+    )
