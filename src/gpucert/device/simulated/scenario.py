@@ -46,6 +46,7 @@ from gpucert.device.simulated.faults import (
     SramThreshold,
     Stripes,
     StuckBit,
+    TpcMissing,
     Transition,
 )
 from gpucert.reading import Absent
@@ -120,6 +121,12 @@ class Scenario(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def window_bytes(self) -> int:
         """Bytes of the simulated window."""
         return self.vram_mib * MIB
+
+    @property
+    def sm_count(self) -> int:
+        """Multiprocessors that work."""
+        model = self.silicon
+        return model.sm_count - model.sms_per_tpc * sum(fault.count for fault in self.of(TpcMissing))
 
     @property
     def channels(self) -> int:
@@ -326,8 +333,10 @@ def _misfit(scenario: Scenario, fault: Fault) -> str:
             return f"real_mib must be less than vram_mib, which is {scenario.vram_mib}"
         case OtherProcess() if fault.mib >= scenario.vram_mib:
             return f"mib must be less than vram_mib, which is {scenario.vram_mib}"
-        case SmArithmetic() if fault.sm >= silicon.sm_count:
-            return f"sm must be below {silicon.sm_count}, the multiprocessors of {silicon.key}"
+        case TpcMissing() if scenario.sm_count < 1:
+            return f"count must leave a TPC; {silicon.key} has {silicon.sm_count // silicon.sms_per_tpc}"
+        case SmArithmetic() if fault.sm >= scenario.sm_count:
+            return f"sm must be below {scenario.sm_count}, the multiprocessors of this {silicon.key}"
         case EccCorrected() | EccUncorrected() | Contained() | SramThreshold() if not scenario.ecc_on:
             return f"ECC is off or absent on this {model.key}; choose a model with ECC, or set ecc = true"
         case EccOff() if scenario.ecc_on is None:
