@@ -336,7 +336,7 @@ def _misfit(scenario: Scenario, fault: Fault) -> str:
         case TpcMissing() if scenario.sm_count < 1:
             return f"count must leave a TPC; {silicon.key} has {silicon.sm_count // silicon.sms_per_tpc}"
         case SmArithmetic() if fault.sm >= scenario.sm_count:
-            return f"sm must be below {scenario.sm_count}, the multiprocessors of this {silicon.key}"
+            return f"sm must be below {scenario.sm_count}, the multiprocessors of {silicon.key}"
         case EccCorrected() | EccUncorrected() | Contained() | SramThreshold() if not scenario.ecc_on:
             return f"ECC is off or absent on this {model.key}; choose a model with ECC, or set ecc = true"
         case EccOff() if scenario.ecc_on is None:
