@@ -168,7 +168,7 @@ _TABLE = (
         "compute.units_missing",
         "Some of the chip's multiprocessors are missing: dead or fused off.",
         "Fewer SMs than the model has, by whole TPCs, with the model's own name and memory.",
-        "Exclude MIG, MPS and a slower model of this chip under this name; sell only with the SMs that are left.",
+        "Rule out MIG, MPS and a smaller model of this chip flashed as this one. Sell only with the SMs that are left.",
     ),
     Kind(
         "performance.compute",
@@ -371,7 +371,7 @@ _TABLE = (
         "power.droop",
         "The multiprocessors run slower under load than the clock that the card reports.",
         "Cycles that the SMs counted in a second of the card's timer, below the SM clock that the driver reported.",
-        "Check power cables and supply, then test in another station; again there: regulators of the board, for parts.",
+        "Check power cables and supply, then test in another station; if it repeats there, grade for parts.",
     ),
     Kind(
         "device.lost",

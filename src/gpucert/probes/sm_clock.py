@@ -25,8 +25,8 @@ REPORTED_STEP_MHZ = 15.0
 """Reported clocks lie 7.5 or 15 MHz apart: one that stands still may be off by half of it, always by the same."""
 TIMER_SHARE_AT_MOST = 1e-3
 """Of a stretch that is counted, what a step of the global timer may be."""
-TIMER_OFF_AT_MOST = 0.01
-"""By how much the global timer and the station's clock may disagree about the same seconds."""
+TIMER_OFF_AT_MOST = 0.02
+"""By how much the global timer and the station's clock may disagree about a second: the latter counts launches too."""
 _UNIFORM = math.sqrt(12)
 """Width over standard deviation of a value that lies anywhere within its step."""
 _REPORTED_U_MHZ = REPORTED_STEP_MHZ / _UNIFORM
