@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from nameless import nameless
 
@@ -30,8 +31,10 @@ class Ended:
 def table(out: Path, about: Mapping[str, object], stages: Sequence[Ended], not_run: Sequence[str]) -> str:
     """The table of what lies in a folder of results."""
     side = read(out / COMPARED)
+    quick = next(iter(sorted(out.glob("quick/*/record.json"))), None)
+    clocks = [*(() if quick is None else (quick,)), out / "probe-sm_clock" / "record.json"]
     covered = {
-        "VRAM covered by the quick plan": next(iter(sorted(out.glob("quick/*/record.json"))), None),
+        "VRAM covered by the quick plan": quick,
         "VRAM covered by memory_scan alone": out / "probe-memory_scan" / "record.json",
     }
     lines = [
@@ -42,6 +45,7 @@ def table(out: Path, about: Mapping[str, object], stages: Sequence[Ended], not_r
         HEAD,
         *_rows(side),
         *(_coverage(what, path) for what, path in covered.items()),
+        _clock([step for path in clocks for step in _steps(path, "sm_clock")]),
         "",
         *_notes(side),
         *_ends(stages, not_run),
@@ -117,12 +121,11 @@ def _gib(size: object) -> str:
 
 def _coverage(what: str, path: Path | None) -> str:
     """What a memory scan on record covered; only compares that are proven count."""
-    steps = read(path).get("steps")
-    scans = [step for step in steps if step["probe"] == "memory_scan"] if isinstance(steps, list) else []
+    scans = _steps(path, "memory_scan")
     if not scans:
         return _row(what, "not measured: no memory scan is on record")
     step = scans[-1]
-    said = {one["name"]: one["value"] for one in step.get("measurements", ())}
+    said = {name: one["value"] for name, one in _measured(step).items()}
     share, proven, asked = (said.get(name) for name in ("coverage", "words_compared", "words_expected"))
     if not isinstance(share, int | float) or not isinstance(proven, int | float) or not asked:
         return _row(what, f"NOT MEASURED: the scan {step.get('status')} {step.get('reason') or 'without coverage'}")
@@ -131,11 +134,45 @@ def _coverage(what: str, path: Path | None) -> str:
     return _row(what, f"{_gib(proven * 8)} compared", of=f"{share / 100:.4f}", n=str(said.get("rounds")))
 
 
+def _steps(path: Path | None, probe: str) -> list[dict[str, Any]]:
+    """The steps of one probe on a record."""
+    steps = read(path).get("steps")
+    return [step for step in steps if step["probe"] == probe] if isinstance(steps, list) else []
+
+
+def _measured(step: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """What a step measured, by name."""
+    return {one["name"]: one for one in step.get("measurements", ())}
+
+
+def _clock(steps: Sequence[Mapping[str, Any]]) -> str:
+    """The clock that the SMs counted beside the one that NVML read, of the first step that has either."""
+    what = "SM clock under load"
+    if not steps:
+        return _row(what, "not measured: no step of sm_clock is on record")
+    told = next((step for step in steps if _measured(step)), steps[0])
+    said = _measured(told)
+    absent = [one["value"] for one in said.values() if isinstance(one["value"], dict)]
+    if "ratio" not in said:
+        return _row(what, f"NOT MEASURED: the step {told.get('status')} {told.get('reason') or 'without a ratio'}")
+    cells = [_mhz(said[name]["value"]) for name in ("real", "reported")]
+    if absent:
+        cells[0] += f" (not compared: {absent[0].get('detail') or absent[0].get('absent')})"
+        return _row(what, *cells, n=str(said["ratio"]["n"]))
+    ratio = said["ratio"]
+    return _row(what, *cells, f"{ratio['value']:.4f} (± {ratio['u']:.4f})", n=str(ratio["n"]))
+
+
+def _mhz(value: object) -> str:
+    return f"{_number(value)}{NARROW}MHz" if isinstance(value, int | float) else NOTHING
+
+
 def _notes(side: Mapping[str, object]) -> Iterable[str]:
     """What the numbers of the table mean."""
     yield "Medians; in brackets the quartiles of the ratios of turns side by side. “Of peak” is the share of the peak"
     yield "bandwidth, or of the whole memory. “Checked” counts all time, compares included; “products alone” is the"
-    yield "rate that a record holds."
+    yield "rate that a record holds. Of the SM clock, ours is what the SMs counted, plain what NVML read meanwhile, and"
+    yield "in brackets stands the standard uncertainty of their ratio."
     yield ""
     if rows := side.get("rows"):
         assert isinstance(rows, list)

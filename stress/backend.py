@@ -184,6 +184,36 @@ class Answer:
 
 
 @dataclass(frozen=True)
+class SmCycles:
+    """Cycles that one SM counted, and nanoseconds of the card's global timer meanwhile, of all launches together."""
+
+    sm: int
+    cycles: int
+    nanoseconds: int
+
+    @property
+    def mhz(self) -> float:
+        """The clock at which it ran."""
+        return 1000 * self.cycles / self.nanoseconds
+
+
+@dataclass(frozen=True)
+class ClockCount:
+    """The clock of every SM that was reached, counted while all of them were busy with arithmetic."""
+
+    sms: tuple[SmCycles, ...]
+    """In the order of their numbers; none where the timer stood still."""
+    launches: int
+    """Stretches of which each SM's count consists at most; between them the card rested for a moment."""
+    timer_step_ns: int
+    """By how much the global timer was seen to move at once; 0 where it stood still."""
+    timer_seconds: float
+    """From the first start to the last end by the global timer."""
+    seconds: float
+    """The same by the backend's clock, with what starting and ending took."""
+
+
+@dataclass(frozen=True)
 class Copy:
     """Timed copies of the same data between host and card, one after another.
 
@@ -310,6 +340,9 @@ class Backend(Protocol):
 
     def burn(self, seconds: float) -> None:
         """Keep the arithmetic of every SM busy for so long without any traffic to memory."""
+
+    def clock(self, seconds: float) -> ClockCount:
+        """Keep the arithmetic of every SM busy for so long, and count its cycles against the global timer meanwhile."""
 
     def touch(self, regions: tuple[Region, ...], kind: str, passes: int) -> float:
         """Plain `read`, `write` or `copy` of the regions, `passes` times, no checking: seconds taken."""

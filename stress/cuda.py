@@ -14,6 +14,7 @@ from gpucert.stress.backend import (
     WORD_BYTES,
     Answer,
     ArithmeticUnit,
+    ClockCount,
     Copy,
     DType,
     OutOfMemoryError,
@@ -26,6 +27,7 @@ from gpucert.stress.backend import (
     WrongWord,
 )
 from gpucert.stress.cuda_card import CudaCard, NoCudaError, Pinned, Words, scrub_environment
+from gpucert.stress.cuda_clock import ClockCounter
 from gpucert.stress.cuda_matrices import CudaMatrices, Multiplier
 from gpucert.stress.cuda_tallies import Counted, Tallies
 from gpucert.stress.offers import offered
@@ -70,6 +72,7 @@ class CudaBackend:
         self._reply = Pinned(1)
         self._answers = Pinned(self._card.sm_count * kernels.ANSWER_WORDS)
         self._multiplier = Multiplier(self._card)
+        self._clock = ClockCounter(self._card, self._scratch)
         self._chunks: dict[int, Region] = {}
         self._passes: Counter[int] = Counter()
         self._flush_due = False
@@ -215,6 +218,10 @@ class CudaBackend:
         while time.monotonic() < until:
             took = self._card.timed(partial(self._card.launch, "burn", steps, self._scratch, blocks=self._blocks))
             steps = max(1, int(steps * min(_BURN_SECONDS / max(took, 1e-6), 4.0)))
+
+    def clock(self, seconds: float) -> ClockCount:
+        """Launch blocks that work and count, one on every SM, until the time is over."""
+        return self._clock.count(seconds)
 
     def touch(self, regions: tuple[Region, ...], kind: str, passes: int) -> float:
         """Read or write all of the regions, or copy the first half of each to its second half.

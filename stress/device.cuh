@@ -36,6 +36,19 @@ DEVICE u32 warp_slot() {
     return slot;
 }
 
+// The SM's own count of its cycles, and the timer of the whole card in nanoseconds, which moves in steps.
+DEVICE u64 cycle_counter() {
+    u64 cycles;
+    asm volatile("mov.u64 %0, %%clock64;" : "=l"(cycles)::"memory");
+    return cycles;
+}
+
+DEVICE u64 global_timer() {
+    u64 nanoseconds;
+    asm volatile("mov.u64 %0, %%globaltimer;" : "=l"(nanoseconds)::"memory");
+    return nanoseconds;
+}
+
 // Tested memory. `.cs` asks to leave L2 first; that is a hint, and no test relies on it. Volatile, because a load whose
 // value the compiler thinks it knows is no load. Never `.nc`: the verifying kernel also writes.
 DEVICE Pair load_pair(u64 address) {

@@ -17,6 +17,7 @@ from gpucert.stress.backend import (
     WORD_BYTES,
     Answer,
     ArithmeticUnit,
+    ClockCount,
     Compared,
     Copy,
     DType,
@@ -26,6 +27,7 @@ from gpucert.stress.backend import (
     Product,
     Properties,
     Region,
+    SmCycles,
     Sweep,
     WrongWord,
 )
@@ -162,6 +164,21 @@ class HostBackend:
         while (left := until - self.seconds()) > 0:
             flop = speed * min(left, BURN_S)
             speed = flop / self._medium.spend(Work(kind="arithmetic", flop=flop, rate=DType.FP32.value))
+
+    def clock(self, seconds: float) -> ClockCount:
+        """Read both counters of every SM before and after a burn."""
+        started = [self._medium.counters(sm) for sm in range(self._sms)]
+        began_s = self.seconds()
+        self.burn(seconds)
+        spent_s = self.seconds() - began_s
+        ended = [self._medium.counters(sm) for sm in range(self._sms)]
+        counts = tuple(
+            SmCycles(sm, cycles - first_cycles, ns - first_ns)
+            for sm, ((first_cycles, first_ns), (cycles, ns)) in enumerate(zip(started, ended, strict=True))
+            if ns > first_ns
+        )
+        by_timer_s = max((count.nanoseconds for count in counts), default=0) / 1e9
+        return ClockCount(counts, 1, self._medium.timer_step_ns, by_timer_s, spent_s)
 
     def touch(self, regions: tuple[Region, ...], kind: str, passes: int) -> float:
         """Plain traffic. One pass over the first tile of each region is real, so that a dead memory is met."""

@@ -11,6 +11,7 @@ ENTRIES: dict[str, tuple[str, ...]] = {
     "memory_scan": ("memory_write", "memory_verify", "memory_peek", "memory_poke"),
     "bandwidth": ("stream_read", "stream_write", "stream_copy"),
     "burn": ("burn",),
+    "clock": ("clock_count",),
     "gemm": ("matrix_fill", "matrix_inputs", "matrix_compare"),
     "sm_answers": ("answers_int32", "answers_fp32", "answers_fp64", "answers_sfu"),
     "sm_answers_moves": (
@@ -46,6 +47,8 @@ LOG_CAPACITY = 4096
 WARPS = THREADS // WARP
 ANSWER_WORDS = 2 + WARPS + THREADS
 """Words of a block's known answer: SM at the start, SM at the end, the slot of each warp, the signatures."""
+CLOCK_WORDS = 8
+"""Words of a block's count of cycles: SM, cycles, nanoseconds and step of the timer, at the start and at the end."""
 
 _INCLUDE = re.compile(r'^#include "(\w+\.cuh)"\n', re.MULTILINE)
 

@@ -38,6 +38,8 @@ class Medium(Protocol):
 
     memory_scale: float
     """Bytes of the model's memory that each byte of the simulated window stands for."""
+    timer_step_ns: int
+    """By how much the card's global timer moves at once."""
 
     def properties(self) -> Properties:
         """The card as its compute driver would describe it."""
@@ -66,6 +68,9 @@ class Medium(Protocol):
 
     def transfer(self, words: Words, direction: str) -> Words:
         """Words as they arrive over PCIe."""
+
+    def counters(self, sm: int) -> tuple[int, int]:
+        """The cycles that SM `sm` has counted and the nanoseconds of the global timer, as a kernel would read them."""
 
     def spend(self, work: Work) -> float:
         """Advance the card's clock, heat and counters by this work; the seconds that it took."""

@@ -108,7 +108,7 @@ STATION = """#!/bin/bash
 echo "$*" >>"$FAKE_LOG"
 case "$*" in
 *single_probe.py) echo '{"pcie_link": 1, "memory_bandwidth": 1, "sm_answers": 1, "gemm_exact": 9999, "thermal_soak": 1,
-  "memory_scan": 1, "gemm_sustained": 1}' ;;
+  "memory_scan": 1, "gemm_sustained": 1, "sm_clock": 1}' ;;
 *--junitxml=*)
   words="$*"
   report=${words##*--junitxml=}
@@ -131,8 +131,8 @@ esac
 exit ${code:-0}
 """
 ALL = ["environment", "versions", "devices", "doctor", "inspect", "gpu-tests", "quick", "side-by-side"]
-ALL += ["probe-memory_scan", "probe-pcie_link", "probe-memory_bandwidth", "probe-sm_answers", "probe-thermal_soak"]
-ALL += ["probe-gemm_sustained", "mask", "judge-masked", "issue-masked", "table"]
+ALL += ["probe-memory_scan", "probe-sm_clock", "probe-pcie_link", "probe-memory_bandwidth", "probe-sm_answers"]
+ALL += ["probe-thermal_soak", "probe-gemm_sustained", "mask", "judge-masked", "issue-masked", "table"]
 
 
 @pytest.fixture
@@ -171,8 +171,17 @@ def record(coverage: float, expected: int, compared: int, rounds: int) -> dict[s
     measurements = [{"name": name, "value": value} for name, value in said.items()]
     return {
         "card": {"uuid": "GPU-44444444-aaaa-4bbb-8ccc-000000000005", "serial": "0325000000001"},
-        "steps": [{"probe": "memory_scan", "status": "ran", "measurements": measurements}],
+        "steps": [{"probe": "memory_scan", "status": "ran", "measurements": measurements}, CLOCK],
     }
+
+
+def clock(**said: object) -> dict[str, object]:
+    """The step of the clock, as a record holds it."""
+    measurements = [{"name": name, "value": value, "u": 0.0031, "n": 5} for name, value in said.items()]
+    return {"probe": "sm_clock", "status": "ran", "measurements": measurements}
+
+
+CLOCK = clock(sms=80, real=1382.4, reported=1380.0, ratio=1.0017)
 
 
 RECORD = record(98.75, 1 << 30, 1 << 30, 4)
@@ -317,6 +326,7 @@ def test_the_table_is_written_and_printed(station: Path, capsys: pytest.CaptureF
         "VRAM covered by a pass here": ["31.00 GiB of 32.00 GiB", "–", "–", "0.9688", "–"],
         "VRAM covered by the quick plan": ["8.00 GiB compared", "–", "–", "0.9875", "4"],
         "VRAM covered by memory_scan alone": ["not measured: no memory scan is on record", "–", "–", "–", "–"],
+        "SM clock under load": ["1 382 MHz", "1 380 MHz", "1.0017 (± 0.0031)", "–", "5"],
     }
     plain = text.replace("\u202f", " ")
     assert "898 by attributes, 897.5 by catalogue (2 × 877.0 MHz × 4096 bit / 8 by CUDA's attributes); NVML" in plain
@@ -329,6 +339,34 @@ def test_compares_that_are_not_proven_cover_nothing(station: Path) -> None:
     acceptance.main(["--out", str(station / "out")])
     row = cells((station / "out" / "table.md").read_text())["VRAM covered by the quick plan"]
     assert row == ["NOT PROVEN: 7 of 1073741824 compares", "–", "–", "–", "–"]
+
+
+SILENT = {"absent": "not_supported", "detail": "no clock on this driver"}
+COARSE = {"absent": "absurd", "detail": "the timer stands still"}
+
+
+@pytest.mark.parametrize(
+    ("step", "row"),
+    [
+        (
+            clock(real=1382.4, reported=SILENT, ratio=SILENT),
+            ["1 382 MHz (not compared: no clock on this driver)", "–", "–", "–", "5"],
+        ),
+        (
+            clock(reported=1380.0, real=COARSE, slowest=COARSE, ratio=COARSE),
+            ["– (not compared: the timer stands still)", "1 380 MHz", "–", "–", "5"],
+        ),
+        (
+            {"probe": "sm_clock", "status": "crashed", "reason": "it died", "measurements": []},
+            ["NOT MEASURED: the step crashed it died", "–", "–", "–", "–"],
+        ),
+        (None, ["not measured: no step of sm_clock is on record", "–", "–", "–", "–"]),
+    ],
+)
+def test_a_clock_that_was_not_compared_says_why(station: Path, step: dict[str, object] | None, row: list[str]) -> None:
+    (station / "record.json").write_text(json.dumps({**RECORD, "steps": [step] if step else []}))
+    acceptance.main(["--out", str(station / "out")])
+    assert cells((station / "out" / "table.md").read_text())["SM clock under load"] == row
 
 
 def test_failed_stages_stand_in_the_table(station: Path, monkeypatch: pytest.MonkeyPatch) -> None:

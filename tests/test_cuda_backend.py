@@ -2,7 +2,7 @@
 
 import ctypes
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -10,9 +10,10 @@ import pytest
 from numpy.typing import NDArray
 
 from gpucert.stress import backend as contract
-from gpucert.stress import cuda_card, cuda_matrices, fills, kernels, patterns, phases, under_load
+from gpucert.stress import cuda_card, cuda_clock, cuda_matrices, fills, kernels, patterns, phases, under_load
 from gpucert.stress.backend import ArithmeticUnit, Backend, DType, Pattern, PatternKind, Region
 from gpucert.stress.cuda import CudaBackend, NoCudaError
+from gpucert.stress.cuda_card import CudaCard
 from gpucert.stress.memory_scan import PROFILES, Profile, Scan, scan
 from gpucert.stress.offers import refused
 from gpucert.stress.self_test import self_test
@@ -72,6 +73,52 @@ def test_uuid_is_found_even_as_cupy_cuts_it(fake: FakeCuda) -> None:
         cuda_card.find_device("GPU-11234567-89ab-00ef-0123-456789abcdef")
     with pytest.raises(NoCudaError, match="no UUID"):
         cuda_card.find_device("GPU-0")
+
+
+def test_the_clock_of_every_sm_is_counted_over_all_launches(
+    gpu: CudaBackend, built: dict[str, HostKernels], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cuda_clock, "LAUNCH_SECONDS", 0.02)
+    built["clock"].set_clock(1410, 1000, slow_sm=1, slow_mhz=1300)
+    gpu.clock(0.0)  # finds out how long a launch has to be
+    count = gpu.clock(0.1)
+    assert [one.sm for one in count.sms] == [0, 1]
+    assert [one.mhz for one in count.sms] == [pytest.approx(1410, rel=0.01), pytest.approx(1300, rel=0.01)]
+    assert count.launches > 1
+    assert count.timer_step_ns == 1000
+    assert count.timer_seconds >= sum(one.nanoseconds for one in count.sms) / 1e9 > 0
+    assert 0.1 <= count.seconds < 10
+
+
+def test_launches_of_the_clock_are_far_from_half_a_second(
+    gpu: CudaBackend, fake: FakeCuda, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    seconds_of_a_step = 1e-5
+
+    def timed(card: CudaCard, enqueue: Callable[[], None]) -> float:
+        steps = int(enqueue.args[2])  # type: ignore[attr-defined]
+        asked.append(steps)
+        return steps * seconds_of_a_step
+
+    monkeypatch.setattr(CudaCard, "timed", timed)
+    for seconds_of_a_step in (1e-5, 3e-8, 1e-7):
+        for _ in range(12):
+            gpu.clock(0.0)
+        assert asked[-1] * seconds_of_a_step == pytest.approx(cuda_clock.LAUNCH_SECONDS, rel=0.01)
+    assert max(asked[:12]) * 1e-5 < 0.5
+    assert {shared > 0 for name, _, shared in fake.launched if name == "clock_count"} == {True}
+
+
+def test_blocks_that_say_nothing_and_a_timer_that_stands_still_count_for_nothing(
+    gpu: CudaBackend, fake: FakeCuda, built: dict[str, HostKernels]
+) -> None:
+    built["clock"].set_clock(1410, step_ns=0)
+    stood = gpu.clock(0.0)
+    assert (stood.sms, stood.timer_step_ns, stood.timer_seconds) == ((), 0, 0.0)
+    built["clock"].set_clock(1410)
+    fake.silent.add("clock_count")
+    assert gpu.clock(0.0).sms == ()
 
 
 def test_chunks_are_numbered_as_one_memory_and_leave_the_headroom(gpu: CudaBackend, fake: FakeCuda) -> None:

@@ -260,6 +260,37 @@ def test_burning_ends_and_touches_nothing(tmp_path_factory: pytest.TempPathFacto
     assert int(sink[0]) == 7
 
 
+def counted(clock: HostKernels, steps: int = 2000) -> list[list[int]]:
+    rows, sink = words(BLOCKS * kernels.CLOCK_WORDS, fill=ALL_ONES), words(1, fill=7)
+    clock.set_sms(BLOCKS)
+    clock.call("clock_count", rows.ctypes.data, steps, sink.ctypes.data, blocks=BLOCKS)
+    assert int(sink[0]) == 7
+    return [list(map(int, row)) for row in rows.reshape(BLOCKS, -1)]
+
+
+@pytest.fixture
+def clock(tmp_path_factory: pytest.TempPathFactory) -> HostKernels:
+    return built("clock", tmp_path_factory)
+
+
+@pytest.mark.parametrize(("mhz", "step_ns"), [(1410, 1000), (1980, 32), (345, 1024)])
+def test_cycles_over_nanoseconds_are_the_clock(clock: HostKernels, mhz: int, step_ns: int) -> None:
+    clock.set_clock(mhz, step_ns, slow_sm=2, slow_mhz=mhz * 3 // 4)
+    rows = counted(clock)
+    assert [(row[0], row[4]) for row in rows] == [(sm, sm) for sm in range(BLOCKS)]
+    for sm, (_, began, began_ns, first_step, _, ended, ended_ns, last_step) in enumerate(rows):
+        stretch_ns, own = ended_ns - began_ns, mhz * 3 // 4 if sm == 2 else mhz
+        assert stretch_ns >= 2000 * 8 * 0.5, "the work lies between the two moments"
+        assert 1000 * (ended - began) / stretch_ns == pytest.approx(own, rel=2 * 60 / stretch_ns)
+        assert first_step % step_ns == last_step % step_ns == 0
+        assert step_ns <= first_step <= max(step_ns, 128)
+
+
+def test_a_timer_that_stands_still_ends_the_wait_and_is_told(clock: HostKernels) -> None:
+    clock.set_clock(1500, step_ns=0)
+    assert [row[2:4] + row[6:] for row in counted(clock)] == [[42, 0, 42, 0]] * BLOCKS
+
+
 def definition(dtype: DType, count: int, seed: int, bound: int, side: int = 0) -> tuple[int, ...]:
     shape = fills.FORMATS[dtype]
     return count, seed, bound, shape.width, shape.fraction, shape.bias, shape.spare, side

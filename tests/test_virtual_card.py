@@ -105,6 +105,35 @@ def test_cards_of_one_model_differ_and_one_seed_is_one_card():
 # ---- physics ----
 
 
+@settings(deadline=None, max_examples=20)
+@given(st.lists(st.tuples(st.floats(0.01, 3.0), st.sampled_from([IDLE, GEMM, MEMORY])), min_size=1, max_size=8))
+def test_cycles_are_those_of_the_reported_clock_and_fewer_where_it_sags(stretches):
+    whole, sags = card(), card(A100, fault("effective_clock", factor=0.5))
+    for seconds, load in stretches:
+        before, moved, slower = whole.advance(0.0, IDLE), whole.advance(seconds, load), sags.advance(seconds, load)
+        low, high = 210e6, whole.identity().max_sm_clock_mhz * 1e6
+        assert low * 0.999 <= (moved.cycles - before.cycles) / seconds <= high * 1.001
+        assert slower.cycles == pytest.approx(moved.cycles / 2, rel=1e-9)
+        assert slower.sm_clock_mhz == moved.sm_clock_mhz, "nothing that is reported tells it"
+
+
+def test_arithmetic_follows_the_real_clock_and_memory_does_not():
+    def seconds(load, **fields):
+        return card(A100, *([fault("effective_clock", **fields)] if fields else [])).advance(99.0, load).seconds
+
+    work, traffic = Load(kind="arithmetic", rate="fp32", flop=3e13), Load(kind="memory", bytes_read=2e12)
+    assert seconds(work, factor=0.5) == pytest.approx(2 * seconds(work), rel=0.02)
+    assert seconds(traffic, factor=0.5) == seconds(traffic)
+
+
+def test_missing_tpcs_take_their_share_of_arithmetic_and_of_the_cores():
+    short = card(A100, fault("tpc_missing", count=3))
+    assert (card().identity().cuda_cores, short.identity().cuda_cores) == (6912, 102 * 64)
+    work = Load(kind="arithmetic", rate="fp16", flop=1e15)
+    assert short.advance(99.0, work).seconds == pytest.approx(card().advance(99.0, work).seconds * 108 / 102, rel=0.01)
+    assert card("Tesla P40", fault("tpc_missing", count=1)).identity().cuda_cores == 29 * 128
+
+
 @pytest.mark.parametrize("key", [A100, RTX_3090, "Tesla T4", "NVIDIA L4"])
 def test_the_network_has_the_resistances_of_the_catalogue(key):
     heat = shelf.get(key).thermal

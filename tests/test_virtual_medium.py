@@ -38,6 +38,21 @@ def wrong_places(stored, loaded):
     return list(np.nonzero(stored != loaded)[0])
 
 
+# ---- counters ----
+
+
+def test_counters_of_sms_differ_and_move_together():
+    bench = Bench(A100, fault("tpc_missing", count=1), probe="sm_clock")
+    assert bench.medium.properties().sm_count == 106
+    before = [bench.medium.counters(sm) for sm in range(106)]
+    assert len({cycles for cycles, _ in before}) == 106
+    bench.medium.spend(Work("arithmetic", flop=1e13, rate="fp32"))
+    after = [bench.medium.counters(sm) for sm in range(106)]
+    (moved,) = {(cycles - began, ns - began_ns) for (began, began_ns), (cycles, ns) in zip(before, after, strict=True)}
+    assert 1000 * moved[0] / moved[1] == pytest.approx(bench.card.sample(0.0).sm_clock_mhz, rel=1e-3)
+    assert moved[1] % bench.medium.timer_step_ns == 0
+
+
 # ---- memory ----
 
 

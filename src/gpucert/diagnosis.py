@@ -165,6 +165,12 @@ _TABLE = (
         "Check driver and libraries on a known-good card; if that is right, grade for parts.",
     ),
     Kind(
+        "compute.units_missing",
+        "Some of the chip's multiprocessors are missing: dead or fused off.",
+        "Fewer SMs than the model has, by whole TPCs, with the model's own name and memory.",
+        "Rule out MIG, MPS and a smaller model of this chip flashed as this one. Sell only with the SMs that are left.",
+    ),
+    Kind(
         "performance.compute",
         "Arithmetic is slower than healthy cards of this model at the same clock.",
         "Clock-normalised sustained matrix throughput below its limit.",
@@ -360,6 +366,12 @@ _TABLE = (
         "Enforced limit against the card's default limit.",
         "`nvidia-smi -pl DEFAULT` with the card's default watts, then test again.",
         subject="station",
+    ),
+    Kind(
+        "power.droop",
+        "The multiprocessors run slower under load than the clock that the card reports.",
+        "Cycles that the SMs counted in a second of the card's timer, below the SM clock that the driver reported.",
+        "Check power cables and supply, then test in another station; if it repeats there, grade for parts.",
     ),
     Kind(
         "device.lost",

@@ -134,6 +134,18 @@ def test_touches_take_a_believable_time(gpu: CudaBackend, regions: tuple[Region,
     assert 0.2 * peak < moved / gpu.touch(regions, kind, 20) < 1.05 * peak
 
 
+def test_every_sm_counts_the_same_believable_clock(gpu: CudaBackend) -> None:
+    gpu.clock(2.0)
+    count = gpu.clock(2.0)
+    clocks = [one.mhz for one in count.sms]
+    assert len(clocks) == gpu.properties().sm_count
+    assert 200 < min(clocks) <= max(clocks) < 4000
+    assert max(clocks) - min(clocks) < 0.05 * max(clocks)
+    assert 0 < count.timer_step_ns * count.launches < 1e-3 * min(one.nanoseconds for one in count.sms)
+    assert count.timer_seconds == pytest.approx(count.seconds, rel=0.01)
+    assert count.seconds / count.launches < 0.5
+
+
 @pytest.mark.parametrize("unit", list(ArithmeticUnit))
 def test_every_sm_is_reached_and_answers_as_the_twin_does(gpu: CudaBackend, unit: ArithmeticUnit) -> None:
     try:

@@ -56,6 +56,10 @@ class HostKernels:
         """How many SMs blocks are spread over, and which of them has wrong products."""
         self._library.set_sms(ctypes.c_uint64(count), ctypes.c_uint64(wrong))
 
+    def set_clock(self, mhz: int, step_ns: int = 1000, slow_sm: int = ALL_ONES, slow_mhz: int = 0) -> None:
+        """At which clock every SM runs, one of them at another, and by how much the timer of all moves at once."""
+        self._library.set_clock(*(ctypes.c_uint64(value) for value in (mhz, step_ns, slow_sm, slow_mhz)))
+
     def repair(self) -> None:
         """Take all faults away."""
         self._library.repair()

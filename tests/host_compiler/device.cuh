@@ -34,6 +34,14 @@ inline std::map<u64, Fault> faults;  // by address of the word
 inline u64 wrong_sm = ~0ull;         // the SM whose arithmetic is wrong, in bit 3 of every product
 inline u64 sm_count = 1;
 inline u64 blocks_in_grid = 1;
+
+// Time passes with work and with looking at it, the same on every run; no SM knows the count of another.
+inline double now_ns = 0, timer_step_ns = 1000;
+inline double clock_mhz = 1500, slow_mhz = 0;
+inline u64 slow_sm = ~0ull;
+constexpr double LOOK_NS = 20, PRODUCT_NS = 0.5;
+constexpr u64 APART = 1ull << 40;  // cycles between the counts of two SMs
+
 inline u32 thread = 0;
 inline u64 block = 0;
 
@@ -121,7 +129,13 @@ extern "C" void plant_fault(u64 address, u64 keep, u64 set, u64 drops_stores) {
 
 extern "C" void repair() {
     host::faults.clear();
-    host::wrong_sm = ~0ull;
+    host::wrong_sm = host::slow_sm = ~0ull;
+    host::clock_mhz = 1500, host::timer_step_ns = 1000;
+}
+
+extern "C" void set_clock(u64 mhz, u64 step_ns, u64 slow_sm, u64 slow_mhz) {
+    host::clock_mhz = double(mhz), host::timer_step_ns = double(step_ns);
+    host::slow_sm = slow_sm, host::slow_mhz = double(slow_mhz);
 }
 
 extern "C" void set_sms(u64 count, u64 wrong) {
@@ -135,6 +149,15 @@ DEVICE u64 block_count() { return host::blocks_in_grid; }
 DEVICE void block_barrier() { host::meet(); }
 DEVICE u32 sm_id() { return u32(host::block % host::sm_count); }
 DEVICE u32 warp_slot() { return u32(host::thread / 32); }
+DEVICE u64 cycle_counter() {
+    host::now_ns += host::LOOK_NS;
+    const double mhz = sm_id() == host::slow_sm ? host::slow_mhz : host::clock_mhz;
+    return sm_id() * host::APART + u64(host::now_ns * mhz / 1000);
+}
+DEVICE u64 global_timer() {
+    host::now_ns += host::LOOK_NS;
+    return host::timer_step_ns ? u64(std::floor(host::now_ns / host::timer_step_ns) * host::timer_step_ns) : 42;
+}
 
 DEVICE u64 load_word(u64 address) { return host::faulty(address, *reinterpret_cast<volatile u64 *>(address)); }
 DEVICE void store_word(u64 address, u64 word) {
@@ -195,7 +218,10 @@ DEVICE u32 ones(u64 word) { return u32(std::popcount(word)); }
 
 DEVICE float multiply(float a, float b) { return host::disturbed<float, u32>(a * b); }
 DEVICE float subtract(float a, float b) { return a - b; }
-DEVICE float multiply_add(float a, float b, float c) { return host::disturbed<float, u32>(std::fma(a, b, c)); }
+DEVICE float multiply_add(float a, float b, float c) {
+    host::now_ns += host::PRODUCT_NS;
+    return host::disturbed<float, u32>(std::fma(a, b, c));
+}
 DEVICE double multiply(double a, double b) { return host::disturbed<double, u64>(a * b); }
 DEVICE double subtract(double a, double b) { return a - b; }
 DEVICE double multiply_add(double a, double b, double c) { return host::disturbed<double, u64>(std::fma(a, b, c)); }

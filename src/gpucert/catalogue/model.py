@@ -188,6 +188,11 @@ class Model(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     notes: str = ""
 
     @property
+    def sms_per_tpc(self) -> int:
+        """SMs of a TPC, the smallest unit that is fused off: two, and one on Pascal's chips with GDDR."""
+        return 1 if self.compute_capability == "6.1" else 2
+
+    @property
     def has_tensor_cores(self) -> bool:
         """Volta and newer, less the GTX 16 series: true where a dense FP16 tensor rate is known."""
         return self.peak.fp16 is not None

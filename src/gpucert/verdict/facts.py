@@ -7,21 +7,20 @@ from collections.abc import Iterator
 
 from msgspec import structs
 
-from gpucert.catalogue.matching import MIB_PER_GIB, Match
+from gpucert.catalogue.matching import Match
 from gpucert.catalogue.model import Model
 from gpucert.diagnosis import kind_of
 from gpucert.outcome import Outcome
 from gpucert.reading import Absence, Absent, Reading
 from gpucert.record import Counters, Identity, Process, Record, Settings
 from gpucert.units import Unit, show
+from gpucert.verdict.parts import Missing, missing
 from gpucert.verdict.verdict import Confidence, Diagnosed, Finding
 
 REMAPS_AT_MOST = 512
 RETIRED_AT_MOST = 60
 RETIRING_FROM, RETIRING_A_WEEK = 15, 1
 """DCGM fails a card with more than 15 pages retired for double-bit errors, of them more than one in seven days."""
-CHANNELS_MISSING_AT_MOST = 1 / 8
-"""Of the bus: models of one chip and as many cores differ by more (a quarter, two P100), so that more is another."""
 PEAK_BANDWIDTH_BELOW = 0.02
 """Data sheets round what clock and bus make: the catalogue is linted by the same share."""
 CONTENDING_MIB = 64
@@ -103,24 +102,17 @@ def _about_station(finding: Finding) -> Finding:
 
 
 def _identity(identity: Identity, match: Match) -> Iterator[_Item]:
-    missing = _channels_missing(identity, match)
-    if missing and match.model:
-        width = match.model.memory.bus_bits
-        reason = f"The memory bus has {identity.bus_bits} of the model's {width} bits: {missing} of its channels"
-        reason += f" {'is' if missing == 1 else 'are'} missing."
-        found = _finding(
-            "bus_bits", Outcome.FAIL, identity.bus_bits, f"= {width}", reason, _CATALOGUE, probe="identity"
-        )
-        yield structs.replace(found, unit="bit")
-        yield diagnosed("memory.channel", reason)
+    lacking = missing(identity, match)
+    if match.model is not None:
+        yield from _parts(identity, match.model, lacking)
     claims = (("name", match.name_agrees), ("memory_mib", match.memory_agrees), ("cuda_cores", match.cores_agree))
     for field, agrees in claims:
         value = getattr(identity, field)
-        if agrees is False:
+        if agrees is False and not (field == "cuda_cores" and lacking.tpcs):
             yield _finding(field, Outcome.FAIL, value, "as the model's", match.reason, _CATALOGUE, probe="identity")
-    if match.name_agrees is False or match.cores_agree is False:
+    if match.name_agrees is False or (match.cores_agree is False and not lacking.tpcs):
         yield diagnosed("identity.mismatch", match.reason)
-    elif match.memory_agrees is False and not missing:
+    elif match.memory_agrees is False and not lacking.channels:
         yield diagnosed("identity.memory", match.reason)
     if match.model is None and match.name_agrees is not False:
         reason = f"UNGRADED: {match.reason}"
@@ -129,18 +121,26 @@ def _identity(identity: Identity, match: Match) -> Iterator[_Item]:
         yield _finding("model", Outcome.PASS, match.model.key, "a model of the catalogue", match.reason, _CATALOGUE)
 
 
-def _channels_missing(identity: Identity, match: Match) -> int:
-    """Channels by which the bus is narrower than the model's, where nothing but memory contradicts the model."""
-    if match.model is None or match.name_agrees is False or match.cores_agree is not True:
-        return 0
-    memory, bits = match.model.memory, identity.bus_bits
-    if isinstance(bits, Absent) or not 0 < memory.bus_bits - bits <= CHANNELS_MISSING_AT_MOST * memory.bus_bits:
-        return 0
-    channels, odd = divmod(memory.bus_bits - bits, memory.channel_bits)
-    shrunk = isinstance(identity.memory_mib, int) and identity.memory_mib <= MIB_PER_GIB * memory.size_gib * (
-        bits / memory.bus_bits
-    )
-    return channels if shrunk and not odd else 0
+def _parts(identity: Identity, model: Model, lacking: Missing) -> Iterator[_Item]:
+    """Whole parts of the chip that are not there."""
+    if lacking.channels:
+        width = model.memory.bus_bits
+        reason = (
+            f"The memory bus has {identity.bus_bits} of the model's {width} bits: {lacking.channels} of its channels"
+        )
+        reason += f" {'is' if lacking.channels == 1 else 'are'} missing."
+        found = _finding(
+            "bus_bits", Outcome.FAIL, identity.bus_bits, f"= {width}", reason, _CATALOGUE, probe="identity"
+        )
+        yield structs.replace(found, unit="bit")
+        yield diagnosed("memory.channel", reason)
+    if lacking.tpcs:
+        sms = lacking.tpcs * model.sms_per_tpc
+        reason = f"The chip has {identity.cuda_cores} of the model's {model.cuda_cores} CUDA cores: {sms} of its SMs"
+        reason += f" {'is' if sms == 1 else 'are'} missing."
+        cores, limit = identity.cuda_cores, f"= {model.cuda_cores}"
+        yield _finding("cuda_cores", Outcome.FAIL, cores, limit, reason, _CATALOGUE, probe="identity")
+        yield diagnosed("compute.units_missing", reason, "likely")
 
 
 def _peak_bandwidth(identity: Identity, model: Model | None) -> Iterator[Finding]:

@@ -14,10 +14,12 @@ from gpucert.reading import Absence, Absent, Reading
 from gpucert.record import SCHEMA as RECORD_SCHEMA
 from gpucert.record import Record
 from gpucert.verdict.case import Case
+from gpucert.verdict.clock import judge_clock
 from gpucert.verdict.cooling import HEAT, judge_cooling
 from gpucert.verdict.during import judge_run
 from gpucert.verdict.facts import diagnosed, judge_facts, judge_inspection
 from gpucert.verdict.links import judge_links
+from gpucert.verdict.parts import missing_tpcs
 from gpucert.verdict.policy import Policy
 from gpucert.verdict.rules import OWN
 from gpucert.verdict.steps import STEP, judge_steps
@@ -42,6 +44,7 @@ PER_CLOCK |= {f"memory_bandwidth.{stream}": f"{stream}_per_clock" for stream in 
 """Of each rate per second the measure of the same step that is the same rate per clock."""
 
 EXPLAINED_BY = {
+    "compute.units_missing": (*SPLIT, "identity.mismatch"),
     "compute.wrong": ("compute.sm", "compute.repeatable"),
     "device.crash": ("device.lost", "memory.ecc_uncorrected", "memory.contained"),
     "device.hang": ("device.lost",),
@@ -51,7 +54,16 @@ EXPLAINED_BY = {
     "memory.ecc_corrected": ("memory.ecc_uncorrected",),
     "performance.compute": DISTURBED,
     "performance.memory": (*DISTURBED, "memory.channel"),
-    "performance.clocks": (*DISTURBED, *SLOWING, "thermal.interface", "thermal.airflow", "thermal.throttle"),
+    "performance.clocks": (
+        *DISTURBED,
+        *SLOWING,
+        "compute.units_missing",
+        "power.droop",
+        "thermal.interface",
+        "thermal.airflow",
+        "thermal.throttle",
+    ),
+    "power.droop": DISTURBED,
     "sensor.absurd": ("device.lost",),
     "station.worker": ("device.lost",),
     "thermal.throttle": (*DISTURBED, "station.inlet", "station.airflow", "thermal.interface", "thermal.airflow"),
@@ -60,6 +72,9 @@ EXPLAINED_BY = {
 
 OF_A_CHANNEL = ("bus_bits", "bus_width", "memory_mib", "memory_total")
 """Measures of identity that a missing memory channel makes smaller."""
+
+OF_SMS = ("cuda_cores", "sm_count", "sms_present")
+"""Measures of identity that a missing TPC makes smaller."""
 
 NEVER_HIDING = "link."
 """Diagnoses of the station that hide nothing of the card, whatever else is unknown."""
@@ -99,19 +114,40 @@ def _judged(
     run = tuple(judge_run(case))
     shown = (*steps, *(one for one in run if isinstance(one, Finding)))
     items = [*judge_inspection(case.record), *run, *judge_links(case), *judge_cooling(case, shown)]
+    items += judge_clock(case, steps)
     findings = [*facts, *steps, *(one for one in items if isinstance(one, Finding))]
     diagnoses = [*told, *(one for one in items if isinstance(one, Diagnosed)), *diagnose_wrong(case, findings)]
+    diagnoses += _of_units(case, findings, diagnoses)
     diagnoses += _of_identity(findings, diagnoses) + _of_coverage(findings) + _of_clocks(findings)
     kept = _each_once(diagnoses)
     return tuple(_excused(findings, kept)), kept
 
 
 def _of_identity(findings: Iterable[Finding], told: Iterable[Diagnosed]) -> list[Diagnosed]:
-    """What the compute driver counts, against the catalogue; less memory of which a missing channel is the reason."""
-    explained = OF_A_CHANNEL if any(one.code == "memory.channel" for one in told) else ()
-    failed = [one for one in findings if one.outcome is Outcome.FAIL and _of_silicon(one)]
-    reasons = [one.reason for one in failed if one.measure not in explained]
+    """What the compute driver counts, against the catalogue; less of it for which a missing part is the reason."""
+    reasons = [one.reason for one in _unexplained(findings, told)]
     return [diagnosed("identity.mismatch", " ".join(dict.fromkeys(reasons)))] if reasons else []
+
+
+def _of_units(case: Case, findings: Iterable[Finding], told: Sequence[Diagnosed]) -> list[Diagnosed]:
+    """SMs that the compute driver misses although NVML counts all cores, or does not tell of any."""
+    failed = _unexplained(findings, told)
+    counts = {int(one.value) for one in failed if one.measure in OF_SMS and isinstance(one.value, int | float)}
+    model = case.model
+    if model is None or len(counts) != 1 or any(one.measure not in OF_SMS for one in failed):
+        return []
+    (count,) = counts
+    if not missing_tpcs(model, count) or any(one.code in VOID for one in told):
+        return []
+    return [diagnosed("compute.units_missing", f"The compute driver counts {count} of {model.sm_count} SMs.", "likely")]
+
+
+def _unexplained(findings: Iterable[Finding], told: Iterable[Diagnosed]) -> list[Finding]:
+    """What of the silicon is other than the model's, and no missing part is the reason."""
+    parts = {"memory.channel": OF_A_CHANNEL, "compute.units_missing": OF_SMS}
+    explained = {measure for one in told for measure in parts.get(one.code, ())}
+    failed = (one for one in findings if one.outcome is Outcome.FAIL and _of_silicon(one))
+    return [one for one in failed if one.measure not in explained]
 
 
 def _of_silicon(finding: Finding) -> bool:

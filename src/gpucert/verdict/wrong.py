@@ -1,11 +1,12 @@
 """Wrong data and slow work: which part of the card is behind what the probes found."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from gpucert.outcome import Outcome
 from gpucert.record import Mismatch, StepRecord
 from gpucert.stress.backend import PARTITIONS
 from gpucert.verdict.case import Case
+from gpucert.verdict.clock import explained_by_clock
 from gpucert.verdict.facts import diagnosed
 from gpucert.verdict.verdict import Confidence, Diagnosed, Finding
 from gpucert.verdict.wrong_memory import wrong_memory
@@ -26,7 +27,7 @@ def diagnose_wrong(case: Case, findings: Iterable[Finding]) -> Iterator[Diagnose
         for step in case.steps_of(probe):
             yield from wrong_memory(case, step)
     yield from _compute(case)
-    yield from _performance(findings)
+    yield from _performance(case, tuple(findings))
 
 
 def _count(step: StepRecord, measure: str) -> int:
@@ -114,9 +115,11 @@ def _products(step: StepRecord) -> Iterator[Diagnosed]:
 # Performance
 
 
-def _performance(findings: Iterable[Finding]) -> Iterator[Diagnosed]:
+def _performance(case: Case, findings: Sequence[Finding]) -> Iterator[Diagnosed]:
+    """Slow work for each clock, but where the clock was lower than reported: that is diagnosed by itself."""
     for finding in findings:
         code = _FOR_PERFORMANCE.get(finding.probe)
-        if code and finding.outcome is Outcome.FAIL and finding.measure.endswith("_per_clock"):
+        slow = finding.outcome is Outcome.FAIL and finding.measure.endswith("_per_clock")
+        if code and slow and not explained_by_clock(case, findings, finding):
             confidence: Confidence = "possible" if finding.advisory else "likely"
             yield diagnosed(code, f"{finding.measure}: {finding.reason}", confidence, advisory=finding.advisory)

@@ -79,6 +79,7 @@ class ToyCard:
             seconds=seconds,
             done=1.0,
             sm_clock_mhz=1000.0,
+            cycles=0.0,
             memory_clock_mhz=1000.0,
             temperature_c=30.0,
             memory_temperature_c=40.0,

@@ -107,7 +107,7 @@ def identity(scenario: Scenario, silicon: Silicon) -> Identity:
         pci_subvendor=pci.subvendor or "10de",
         pci_subdevice=pci.subdevice or "0000",
         compute_capability=chip.compute_capability,
-        cuda_cores=chip.cuda_cores,
+        cuda_cores=chip.cuda_cores * silicon.sm_count // chip.sm_count,
         memory_mib=silicon.memory_mib,
         bus_bits=silicon.bus_bits,
         max_sm_clock_mhz=round(silicon.max_clock_mhz),

@@ -136,6 +136,7 @@ class VirtualCard:
             seconds=seconds,
             done=0.0 if now.lost else done,
             sm_clock_mhz=now.sm_clock_mhz,
+            cycles=now.cycles,
             memory_clock_mhz=now.memory_clock_mhz,
             temperature_c=self._silicon.inlet_c + now.rise_c,
             memory_temperature_c=self._memory_c,
@@ -163,6 +164,7 @@ class VirtualCard:
             elif whole > 0:
                 left -= (stop - now.at_s) / whole
             self._heat(watts, stop - now.at_s, load)
+            now.cycles += (stop - now.at_s) * self._real_clock_hz
         now.at_s = stop
         if stop >= tick_at:
             self._tick()
@@ -189,13 +191,18 @@ class VirtualCard:
         jitter = self._jitter(self._state.ticks // _RATE_BLOCK_TICKS)
         match load.kind:
             case "arithmetic" if load.flop > 0:
-                return load.flop / (card.flop_per_clock[load.rate] * self._state.sm_clock_mhz * 1e6 * jitter)
+                return load.flop / (card.flop_per_clock[load.rate] * self._real_clock_hz * jitter)
             case "pcie":
                 return (load.bytes_read + load.bytes_written) / (card.pcie_b_s * jitter)
             case "memory":
                 return _memory_seconds(card, load) / (jitter * (1 - self._retrying()))
             case _:
                 return 0.0
+
+    @property
+    def _real_clock_hz(self) -> float:
+        """What the multiprocessors run at, whatever is reported."""
+        return self._state.sm_clock_mhz * 1e6 * self._silicon.clock_share
 
     def _jitter(self, block: int) -> float:
         """The factor of a block of time; kept, because many short loads lie in one."""

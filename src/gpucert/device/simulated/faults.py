@@ -244,6 +244,18 @@ class SlowCompute(_Fault, frozen=True, kw_only=True, tag="slow_compute"):
     factor: Share
 
 
+class TpcMissing(_Fault, frozen=True, kw_only=True, tag="tpc_missing"):
+    """Pairs of multiprocessors (TPCs) that are dead or fused off: fewer SMs and less arithmetic than the model has."""
+
+    count: Annotated[int, Meta(ge=1)] = 1
+
+
+class EffectiveClock(_Fault, frozen=True, kw_only=True, tag="effective_clock"):
+    """A clock that sags: the multiprocessors run at this share of what the driver reports."""
+
+    factor: Share
+
+
 class SlowMemory(_Fault, frozen=True, kw_only=True, tag="slow_memory"):
     """Memory that moves fewer bytes at the same clock."""
 
@@ -399,6 +411,8 @@ Fault: TypeAlias = (
     | SmArithmetic
     | WrongEveryTime
     | SlowCompute
+    | TpcMissing
+    | EffectiveClock
     | SlowMemory
     | Interface
     | Airflow
@@ -427,8 +441,6 @@ KINDS: tuple[str, ...] = tuple(str(kind.__struct_config__.tag) for kind in Fault
 """Every kind that this version simulates."""
 
 NOT_YET: tuple[str, ...] = (
-    "tpc_missing",
-    "effective_clock",
     "fan",
     "memory_pads",
     "hotspot",

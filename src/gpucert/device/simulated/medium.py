@@ -25,6 +25,10 @@ from gpucert.stress.backend import (
 )
 from gpucert.stress.medium import COPY_ENGINE, Words, Work
 
+TIMER_STEP_NS = 1000
+"""By how much the global timer moves at once: about a microsecond on many cards, less on some."""
+CYCLES_APART = 1 << 40
+"""Between the counts of two multiprocessors, because nobody sets them to zero together."""
 SLICE_S = 2.0
 """The longest single advance: the monitor's heartbeat must be seen between two of them."""
 
@@ -57,6 +61,7 @@ class VirtualMedium:
         self._scenario = scenario
         self._silicon = silicon(scenario)
         self.memory_scale = self._silicon.window_scale
+        self.timer_step_ns = TIMER_STEP_NS
         self._arithmetic = Arithmetic(scenario)
         self._advance = advance
         self._hangs = hang if any(fault.probe == probe for fault in scenario.of(Hang)) else None
@@ -75,7 +80,7 @@ class VirtualMedium:
         return Properties(
             name=str(name),
             compute_capability=model.compute_capability,
-            sm_count=model.sm_count,
+            sm_count=self._silicon.sm_count,
             l2_bytes=self._silicon.l2_bytes,
             bus_bits=self._silicon.bus_bits,
             memory_clock_mhz=self._silicon.memory_clock_mhz,
@@ -125,6 +130,12 @@ class VirtualMedium:
         """Words as they arrive over PCIe."""
         self._stay_alive()
         return words
+
+    def counters(self, sm: int) -> tuple[int, int]:
+        """The cycles that SM `sm` has counted and the nanoseconds of the global timer."""
+        self._stay_alive()
+        nanoseconds = int(self._card.at_s * 1e9)
+        return int(self._card.cycles) + sm * CYCLES_APART, nanoseconds - nanoseconds % TIMER_STEP_NS
 
     def spend(self, work: Work) -> float:
         """Advance the card by this work; the seconds that it took.

@@ -46,6 +46,7 @@ from gpucert.device.simulated.faults import (
     SramThreshold,
     Stripes,
     StuckBit,
+    TpcMissing,
     Transition,
     WrongEveryTime,
 )
@@ -122,6 +123,12 @@ class Scenario(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def window_bytes(self) -> int:
         """Bytes of the simulated window."""
         return self.vram_mib * MIB
+
+    @property
+    def sm_count(self) -> int:
+        """Multiprocessors that work."""
+        model = self.silicon
+        return model.sm_count - model.sms_per_tpc * sum(fault.count for fault in self.of(TpcMissing))
 
     @property
     def channels(self) -> int:
@@ -328,8 +335,10 @@ def _misfit(scenario: Scenario, fault: Fault) -> str:
             return f"real_mib must be less than vram_mib, which is {scenario.vram_mib}"
         case OtherProcess() if fault.mib >= scenario.vram_mib:
             return f"mib must be less than vram_mib, which is {scenario.vram_mib}"
-        case SmArithmetic() if fault.sm >= silicon.sm_count:
-            return f"sm must be below {silicon.sm_count}, the multiprocessors of {silicon.key}"
+        case TpcMissing() if scenario.sm_count < 1:
+            return f"count must leave a TPC; {silicon.key} has {silicon.sm_count // silicon.sms_per_tpc}"
+        case SmArithmetic() if fault.sm >= scenario.sm_count:
+            return f"sm must be below {scenario.sm_count}, the multiprocessors of {silicon.key}"
         case SmArithmetic() | WrongEveryTime() if fault.dtype and UNIT_OF[fault.dtype] != fault.unit:
             return f'products of {fault.dtype.value} are worked out by unit = "{UNIT_OF[fault.dtype].value}"'
         case EccCorrected() | EccUncorrected() | Contained() | SramThreshold() if not scenario.ecc_on:

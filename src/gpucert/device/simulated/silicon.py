@@ -8,6 +8,7 @@ from gpucert.catalogue.model import PCIE_LANE_GB_S, Memory, Model, Peak
 from gpucert.device.simulated import thermal
 from gpucert.device.simulated.faults import (
     Airflow,
+    EffectiveClock,
     HotInlet,
     Interface,
     PcieGen,
@@ -64,6 +65,10 @@ class Silicon(Struct, frozen=True, kw_only=True):
     model: Model
     """Of the chip that is really there."""
     draw: Draw
+    sm_count: int
+    """Multiprocessors that work."""
+    clock_share: float
+    """Of the reported clock, at which they really run."""
     flop_per_clock: dict[str, float]
     """FLOP (of INT8, operations) per SM clock of the whole card, by DType or ArithmeticUnit; only what is offered."""
     read_b_s: float
@@ -115,6 +120,8 @@ def silicon(scenario: Scenario) -> Silicon:
     return Silicon(
         model=model,
         draw=chance,
+        sm_count=scenario.sm_count,
+        clock_share=math.prod(fault.factor for fault in scenario.of(EffectiveClock)),
         flop_per_clock=_flop_per_clock(scenario, model, chance.compute),
         read_b_s=bandwidth * model.achieved.memory_read,
         write_b_s=bandwidth * model.achieved.memory_write,
@@ -176,8 +183,8 @@ def _network(scenario: Scenario, model: Model, chance: Draw) -> thermal.Network:
 
 
 def _flop_per_clock(scenario: Scenario, model: Model, chance: float) -> dict[str, float]:
-    healthy = _healthy_flop_per_clock(model)
-    return {rate: value * chance * _slowness(scenario, rate) for rate, value in healthy.items()}
+    healthy, present = _healthy_flop_per_clock(model), scenario.sm_count / model.sm_count
+    return {rate: value * chance * present * _slowness(scenario, rate) for rate, value in healthy.items()}
 
 
 def _slowness(scenario: Scenario, rate: str) -> float:

@@ -33,6 +33,8 @@ class State(Struct, kw_only=True):
     tick_energy_j: float = 0.0
     """Since the last tick."""
     energy_j: float = 0.0
+    cycles: float = 0.0
+    """That each multiprocessor has counted."""
     thermal_s: float = 0.0
     """Time in software or hardware thermal slowdown."""
     hw_thermal_s: float = 0.0

@@ -38,6 +38,9 @@ class Advance(Struct, frozen=True, kw_only=True):
     done: float
     """Share of the load's work that is done, 0 to 1; 1 for a load without work."""
     sm_clock_mhz: float
+    """As it is reported."""
+    cycles: float
+    """That each multiprocessor has counted since the run began, at its real clock."""
     memory_clock_mhz: float
     temperature_c: float
     """The die's true temperature, which heat-dependent faults follow; sensors round it."""
