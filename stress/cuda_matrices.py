@@ -178,7 +178,7 @@ class CudaMatrices:
                 counted = self._tallies.read()
                 never_compared = count * self._elements - counted.items
                 compared, wrong = compared + counted.items, wrong + counted.bad_items + never_compared
-                first_wrong = (first_wrong + counted.first_wrong)[: kernels.LOG_CAPACITY]
+                first_wrong = (first_wrong + _unplaced(counted.first_wrong))[: kernels.LOG_CAPACITY]
             seconds, done = seconds + took, done + count
             batch = max(1, int(AHEAD_SECONDS * count / max(took, 1e-6)))
         return Product(runs, 2.0 * size**3 * runs, seconds, compared, wrong, first_wrong)
@@ -196,7 +196,9 @@ class CudaMatrices:
             counted = self._tallies.read()
             elements += counted.items
             wrong += counted.bad_items + self._elements - counted.items
-            first_wrong += [replace(one, word=one.word + operand * self._elements) for one in counted.first_wrong]
+            first_wrong += [
+                replace(one, word=one.word + operand * self._elements) for one in _unplaced(counted.first_wrong)
+            ]
         return Compared(elements, wrong, tuple(first_wrong[: kernels.LOG_CAPACITY]))
 
     def free(self) -> None:
@@ -285,6 +287,11 @@ class CudaMatrices:
             self._card.finish()
         finally:
             words.free()
+
+
+def _unplaced(wrong: tuple[WrongWord, ...]) -> tuple[WrongWord, ...]:
+    """Without an SM: that of the log compared an output, and cuBLAS does not tell which one made it."""
+    return tuple(replace(one, sm=-1) for one in wrong)
 
 
 def _numbers(words: Words, recipe: Recipe) -> Answer:

@@ -280,7 +280,7 @@ class HostMatrices:
         found, wanted = product.view(bits).ravel(), self.reference.view(bits).ravel()
         places = np.flatnonzero(found != wanted)
         wrong = tuple(
-            WrongWord(int(place), int(wanted[place]), int(found[place]), self._sm_of(int(place)))
+            WrongWord(int(place), int(wanted[place]), int(found[place]), sm=-1)  # which nobody is told on a card either
             for place in places[:FIRST_WRONG]
         )
         return Product(runs, flop, seconds, found.size, len(places), wrong)
@@ -309,11 +309,6 @@ class HostMatrices:
             sm = (number + self._runs) % self._sms
             tiles[number] = self._medium.compute(self._unit, sm, tiles[number], self.dtype)
         return _from_tiles(tiles)
-
-    def _sm_of(self, place: int) -> int:
-        row, column = divmod(place, REAL_SIZE)
-        number = row // TILE_ROWS * (REAL_SIZE // TILE_ROWS) + column // TILE_ROWS
-        return (number + self._runs) % self._sms
 
 
 class _Found:

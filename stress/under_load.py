@@ -24,6 +24,8 @@ MOST_WRONG = 64
 class UnderLoad:
     """What was compared and found on both sides."""
 
+    dtype: DType
+    """Of the products."""
     books: Books = field(default_factory=Books)
     elements: int = 0
     wrong: int = 0
@@ -61,7 +63,7 @@ def compare_under_load(
         if not regions:
             raise OutOfMemoryError(f"{free >> 20} MiB are free, too few to test any: end what else uses the card")
         try:
-            done = UnderLoad()
+            done = UnderLoad(dtype)
             sweeper = Sweeper(backend, regions, regions, done.books)
             inquiry = Inquiry(sweeper, PEEKS, report)
             try:

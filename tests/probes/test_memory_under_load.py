@@ -31,7 +31,7 @@ def test_a_bad_core_is_located_and_no_memory_blamed() -> None:
     bench = run_probe("memory_under_load", faulty('kind = "sm_arithmetic"\nsm = 9\nunit = "tensor"'))
     assert bench.number("wrong_words") == 0
     assert bench.number("wrong") > 0
-    assert {(one.kind, one.reader_sm) for one in bench.mismatches} == {("compute", 9)}
+    assert {(one.kind, one.phase) for one in bench.mismatches} == {("compute", "bf16 beside memory")}
 
 
 @pytest.mark.parametrize("model", ["Tesla P100-PCIE-16GB", "Tesla T4", "NVIDIA GeForce RTX 3090"])

@@ -16,7 +16,7 @@ def run(bench: Bench) -> None:
     """Compare both until the step's time is used up, and put what was wrong on the record."""
     done = _done(bench)
     for element in done.first_wrong:
-        bench.mismatch(wrong_value(element, "product beside memory", bench.card.now_s()))
+        bench.mismatch(wrong_value(element, f"{done.dtype.value} beside memory", bench.card.now_s()))
     bench.measure("words_expected", done.books.words_expected)
     bench.measure("words_compared", done.books.words_compared)
     bench.measure("wrong_words", done.books.wrong_words)

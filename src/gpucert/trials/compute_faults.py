@@ -4,10 +4,11 @@ from collections.abc import Mapping
 
 from gpucert.device.simulated.faults import SmArithmetic, WrongEveryTime
 from gpucert.device.simulated.scenario import Scenario
-from gpucert.stress.backend import UNIT_OF, ArithmeticUnit, DType
+from gpucert.stress.backend import PARTITIONS, UNIT_OF, ArithmeticUnit, DType
 from gpucert.trials import drawn
 from gpucert.trials.drawn import Fields, Ground, Kind
 
+PARTS = tuple(dict.fromkeys(unit.part.value for unit in ArithmeticUnit))
 OFTEN = (1, 1000)
 """One of so many answers is wrong: an SM gives 1536 known ones of each unit in a step on a virtual card."""
 RARELY = (1000, 10_000)
@@ -22,8 +23,13 @@ def _sm(on: Ground) -> Fields:
 
 
 def _unit(on: Ground) -> Fields:
-    """Any unit that the model has."""
-    return {"unit": on.luck.choice([unit for unit in ArithmeticUnit if unit in on.silicon.flop_per_clock]).value}
+    """Any part that the model has."""
+    tensor = "tensor" in on.silicon.flop_per_clock
+    return {"unit": on.luck.choice([part for part in PARTS if tensor or part != "tensor"])}
+
+
+def _partition(on: Ground) -> Fields:
+    return {**_sm_arithmetic(on), "partition": on.luck.randrange(PARTITIONS), "every": round(on.between(1, 100))}
 
 
 def _type(on: Ground) -> Fields:
@@ -60,13 +66,19 @@ _EVERY = f"one of {OFTEN[0]} to {OFTEN[1]} answers (log-uniform)"
 KINDS: Mapping[str, Kind] = {
     "sm_arithmetic": Kind(
         fault="sm_arithmetic",
-        says=f"any unit of any SM that gives {_EVERY} wrongly",
+        says=f"any part of any SM that gives {_EVERY} wrongly",
         draw=_sm_arithmetic,
+        ecc=None,
+    ),
+    "sm_partition": Kind(
+        fault="sm_arithmetic",
+        says="the same only in one of the four sub-partitions, and of one of 1 to 100 answers (log-uniform)",
+        draw=_partition,
         ecc=None,
     ),
     "sm_arithmetic_rare": Kind(
         fault="sm_arithmetic",
-        says=f"the same of one of {RARELY[0]} to {RARELY[1]} answers (log-uniform)",
+        says=f"as sm_arithmetic, of one of {RARELY[0]} to {RARELY[1]} answers (log-uniform)",
         draw=_sm_arithmetic_rare,
         ecc=None,
     ),
@@ -90,7 +102,7 @@ KINDS: Mapping[str, Kind] = {
     ),
     "wrong_every_time": Kind(
         fault="wrong_every_time",
-        says="any unit that gives the same wrong answers on every SM, every time",
+        says="any part that gives the same wrong answers on every SM, every time",
         draw=_unit,
         ecc=None,
     ),
@@ -114,8 +126,11 @@ def planted(name: str, seed: int) -> str:
 
 def expected(card: Scenario) -> frozenset[str]:
     """The diagnoses that are right for the one arithmetic fault of a card; each of them by itself is enough."""
-    if card.of(SmArithmetic):
-        return frozenset({"compute.sm"})
+    if single := card.first(SmArithmetic):
+        if single.dtype:
+            return frozenset({"compute.wrong"})  # no known answer meets it, and cuBLAS tells no SM
+        seldom = single.every > OFTEN[1] or single.above_c is not None or single.burst
+        return frozenset({"compute.sm", "compute.wrong"} if seldom else {"compute.sm"})
     (everywhere,) = card.of(WrongEveryTime)
     return frozenset({"compute.wrong" if everywhere.dtype else "compute.repeatable"})
 

@@ -22,7 +22,7 @@ SLOW: tuple[str, ...] = ()
 ABLATED = PROFILES
 PEERS = tuple(compute_peers.PEERS)
 LOST = "A wrong answer, and whether its SM and unit were named, without one of the steps"
-PROBES = ("sm_answers", "gemm_exact", "gemm_sustained")
+PROBES = ("sm_answers", "gemm_exact", "gemm_sustained", "load_swings")
 """The probes whose answers are checked."""
 
 DATA = 4
@@ -86,15 +86,13 @@ def _sms(places: Iterable[str]) -> set[int]:
 
 
 def _sms_of_record(record: Record) -> set[int]:
-    """The SMs that gave wrong answers, or worked on products that came out wrong."""
-    places = (one.where for step in record.steps for one in step.measurements if one.name == "sms_wrong")
-    located = (one.reader_sm for step in record.steps for one in step.mismatches)
-    return _sms(places) | {sm for sm in located if sm is not None}
+    """The SMs that gave wrong answers."""
+    return {one.reader_sm for step in record.steps for one in step.mismatches if one.reader_sm is not None}
 
 
 def _units(record: Record) -> set[str]:
     """The units with wrong answers: by name in known answers, by their type in products."""
-    units = {f"{unit}_wrong": unit for unit in ArithmeticUnit}
+    units = {f"{unit}_wrong": unit.part for unit in ArithmeticUnit}
     types = {f"{dtype}_wrong": UNIT_OF[dtype] for dtype in DType}
     return {
         named[name].value

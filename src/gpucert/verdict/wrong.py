@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from gpucert.outcome import Outcome
 from gpucert.record import Mismatch, StepRecord
-from gpucert.stress.backend import PARTITIONS
+from gpucert.stress.backend import PARTITIONS, UNIT_OF, ArithmeticUnit, DType
 from gpucert.verdict.case import Case
 from gpucert.verdict.clock import explained_by_clock
 from gpucert.verdict.facts import diagnosed
@@ -14,7 +14,8 @@ from gpucert.verdict.wrong_memory import wrong_memory
 ALIKE_ABOVE = 0.9
 """Share of SMs that must be wrong alike for a fault that is not of one SM."""
 SOME_SMS = 8
-"""At most so many wrong SMs are named; of products more than that, and the place is not known."""
+"""At most so many wrong SMs are named."""
+PRODUCTS = ("gemm_exact", "gemm_sustained", "load_swings", "memory_under_load")
 SURE_AFTER = 3
 """So many wrong answers name an SM for certain."""
 
@@ -38,12 +39,14 @@ def _count(step: StepRecord, measure: str) -> int:
 
 
 def _compute(case: Case) -> Iterator[Diagnosed]:
-    """An SM by name where known answers or located outputs point to it; else what can be said."""
+    """An SM by name where known answers point to it; of wrong products what they do not explain."""
+    blamed: set[str] = set()
     for step in case.steps_of("sm_answers"):
         yield from _answers(step)
+        blamed |= {ArithmeticUnit(part).part for part in _parts(step) if _count(step, f"{part}_wrong")}
     for step in case.record.steps:
-        if step.probe in ("gemm_exact", "gemm_sustained", "load_swings", "memory_under_load"):
-            yield from _products(step)
+        if step.probe in PRODUCTS:
+            yield from _products(step, blamed)
 
 
 def _answers(step: StepRecord) -> Iterator[Diagnosed]:
@@ -94,8 +97,11 @@ def _place(sm: int, given: list[Mismatch], parts: list[str]) -> str:
     return f"SM {sm}{which} ({', '.join(wrong)})"
 
 
-def _products(step: StepRecord) -> Iterator[Diagnosed]:
-    """Of the cores, unless the inputs had changed: a wrong product of wrong inputs is the memory's fault."""
+def _products(step: StepRecord, blamed: set[str]) -> Iterator[Diagnosed]:
+    """Of the cores, unless the inputs had changed: a wrong product of wrong inputs is the memory's fault.
+
+    Nothing where every type that is wrong is worked out by a unit that is `blamed` already.
+    """
     if changed := _count(step, "inputs_wrong"):
         evidence = f"{changed} inputs of matrix products changed in memory in step {step.index + 1}, not looked into"
         yield diagnosed("memory.hard", evidence, "possible")
@@ -104,12 +110,13 @@ def _products(step: StepRecord) -> Iterator[Diagnosed]:
     located = [one for one in step.mismatches if one.kind == "compute"]
     if not wrong and not located:
         return
-    sms = sorted({one.reader_sm for one in located if one.reader_sm is not None})
+    types = {dtype for dtype in DType if _count(step, f"{dtype}_wrong")}
+    types |= {dtype for one in located for dtype in DType if dtype in one.phase.split()}
+    units = {UNIT_OF[dtype] for dtype in types or DType}
+    if blamed >= units or (not types and blamed & units):
+        return
     evidence = f"{max(wrong, len(located))} outputs of matrix products were wrong in step {step.index + 1}"
-    if sms and len(sms) <= SOME_SMS and all(one.reader_sm is not None for one in located):
-        yield diagnosed("compute.sm", evidence, "likely", ", ".join(f"SM {sm}" for sm in sms))
-    else:
-        yield diagnosed("compute.wrong", evidence, "certain")
+    yield diagnosed("compute.wrong", evidence, "certain", ", ".join(sorted(types)))
 
 
 # Performance
