@@ -2,7 +2,7 @@
 
 from gpucert.stress.backend import Backend, DType, UnitNotOfferedError, UnitOutOfReachError
 
-FIRST_WITH = {DType.TF32: 80, DType.BF16: 80, DType.INT8: 75, DType.FP8: 89}
+FIRST_WITH = {DType.TF32: 80, DType.BF16: 80, DType.INT8: 72, DType.FP8: 89}
 """The first compute capability, times ten, whose tensor cores multiply the type. From 6.1 to 7.0 cuBLAS multiplies
 INT8, too, by dp4a on other units at a rate that the catalogue does not hold: that is not offered. TF32 products of
 older cards would be FP32 products without a word."""

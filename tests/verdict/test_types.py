@@ -14,10 +14,9 @@ from gpucert.run import supervisor
 from gpucert.run.request import RunRequest
 from gpucert.verdict.verdict import Finding, Verdict
 from tests.verdict.conftest import short
-from tests.verdict.judging import changed, codes, judged, with_value
+from tests.verdict.judging import codes, judged, with_value
 
 H100 = "NVIDIA H100 80GB HBM3"
-LATER = ("tf32", "int8", "fp8")
 
 
 @pytest.fixture(scope="module")
@@ -33,17 +32,14 @@ def about(verdict: Verdict, dtype: str) -> dict[str, Finding]:
     return {one.measure: one for one in verdict.findings if one.measure.startswith(f"{dtype}_")}
 
 
-def older(record: Record, *dtypes: str) -> Record:
-    """The record as a version made it that did not know these types."""
-
-    def keep(name: str) -> bool:
-        return name.partition("_")[0] not in dtypes
+def without_type(record: Record, dtype: str) -> Record:
+    """The record of probes that did not know this type."""
 
     def cut(step: StepRecord) -> StepRecord:
         return structs.replace(
             step,
-            declared=tuple(one for one in step.declared if keep(one.name)),
-            measurements=tuple(one for one in step.measurements if keep(one.name)),
+            declared=tuple(one for one in step.declared if not one.name.startswith(f"{dtype}_")),
+            measurements=tuple(one for one in step.measurements if not one.name.startswith(f"{dtype}_")),
         )
 
     return structs.replace(record, steps=tuple(map(cut, record.steps)))
@@ -122,26 +118,8 @@ def test_int8_that_is_slow_by_a_prior_is_advice(healthy: Record) -> None:
     assert (tf32.outcome, codes(tf32)) == (VerdictOutcome.NOT_CERTIFIED, {"performance.compute"})
 
 
-def test_a_record_of_an_earlier_version_keeps_its_verdict_and_says_what_it_lacks(healthy: Record) -> None:
-    verdict = judged(older(healthy, *LATER))
-    assert (verdict.outcome, verdict.tier) == (VerdictOutcome.CERTIFIED, "D")
-    told = {one.what: one.why for one in verdict.not_tested}
-    assert "did not multiply in TF32" in told["gemm_exact.tf32_wrong"]
-    assert "did not multiply in INT8" in told["gemm_exact.int8_wrong"]
-    passed = [one.measure for one in verdict.findings if one.outcome is Outcome.PASS]
-    assert not any(measure.startswith(LATER) for measure in passed)
-
-
-def test_a_type_is_missing_as_a_whole_or_its_measures_are(healthy: Record) -> None:
-    """A probe that promises one measure of a type and forgets another is no older one."""
-    exact = next(step for step in healthy.steps if step.probe == "gemm_exact")
-
-    def forget(step: StepRecord) -> StepRecord:
-        kept = {one.name for one in step.declared} - {"int8_elements"}
-        return structs.replace(
-            step,
-            declared=tuple(one for one in step.declared if one.name in kept),
-            measurements=tuple(one for one in step.measurements if one.name in kept),
-        )
-
-    assert judged(changed(healthy, exact.index, forget)).outcome is VerdictOutcome.INCOMPLETE
+@pytest.mark.parametrize("dtype", ["tf32", "int8"])
+def test_a_probe_that_promises_nothing_of_a_type_leaves_the_run_incomplete(healthy: Record, dtype: str) -> None:
+    verdict = judged(without_type(healthy, dtype))
+    assert verdict.outcome is VerdictOutcome.INCOMPLETE
+    assert f"gemm_exact.{dtype}_wrong" in {one.what for one in verdict.not_tested}

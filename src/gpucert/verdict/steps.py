@@ -35,8 +35,6 @@ _WHY_ABSENT = {
 }
 _DTYPES: dict[str, rules.Part] = {"fp64": "fp64", "tf32": "tf32", "fp16": "fp16", "bf16": "bf16", "int8": "int8"}
 """Types that not every model computes in."""
-_LATER = {"tf32", "int8"}
-"""Types that the probes of earlier versions did not multiply: their records promise nothing of them."""
 _NEVER_NEGATIVE = set(Unit) - {Unit.CELSIUS, Unit.PERCENT}
 LEAST_OF_NOMINAL = 0.9
 """Of the nominal memory, that programs see: the driver keeps up to 3 %, ECC on GDDR another sixteenth."""
@@ -114,7 +112,7 @@ def _tells_wrong(measurement: Measurement) -> bool:
 
 
 def _measures(case: Case, step: StepRecord, *, needed: bool) -> Iterator[Finding]:
-    yield from _undeclared(case, step, needed=needed)
+    yield from _undeclared(step, needed=needed)
     measured = {one.name: one for one in reversed(step.measurements)}  # the first of a name counts
     for declared in step.declared:
         finding = _measure(case, step, declared, measured.get(declared.name), needed=needed)
@@ -122,23 +120,14 @@ def _measures(case: Case, step: StepRecord, *, needed: bool) -> Iterator[Finding
             yield finding
 
 
-def _undeclared(case: Case, step: StepRecord, *, needed: bool) -> Iterator[Finding]:
+def _undeclared(step: StepRecord, *, needed: bool) -> Iterator[Finding]:
     """What the probe must measure and did not promise, and what it measured twice or without a promise."""
     declared = {one.name for one in step.declared}
     measured = Counter([one.name for one in step.measurements])
-    unknown = _LATER - {name.partition("_")[0] for name in declared}
     for measure in _asked().get(step.probe, ()):
-        if measure in declared or step.status is not StepStatus.RAN:
-            continue
-        missing, dtype = Declared(measure, Unit.COUNT), measure.partition("_")[0]
-        if dtype not in unknown:
+        if measure not in declared and step.status is StepStatus.RAN:
+            missing = Declared(measure, Unit.COUNT)
             yield _of(step, missing, Outcome.ERROR, "The probe did not promise this measure.", needed=needed)
-        elif (
-            measure == f"{dtype}_wrong"
-            and rules.has_part(_DTYPES[dtype], case.model, case.record.settings) is not False
-        ):
-            reason = f"Not tested: the version that made this record did not multiply in {dtype.upper()}."
-            yield _advisory(_of(step, missing, Outcome.SKIPPED, reason, needed=False))
     for name, times in measured.items():
         if times > 1 or name not in declared:
             odd = Declared(name, Unit.COUNT)
