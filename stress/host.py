@@ -4,13 +4,14 @@ Memory is really stored, loaded and compared, and products are really multiplied
 A small product stands for the large one that is declared: the medium charges its clock and heat for the large one.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gpucert.stress import answers, fills, patterns
 from gpucert.stress.backend import (
+    PARTITIONS,
     WORD_BYTES,
     Answer,
     ArithmeticUnit,
@@ -53,6 +54,14 @@ _UNIT = {
     DType.BF16: ArithmeticUnit.TENSOR,
 }
 """Which unit multiplies: a card without tensor cores refuses fp16 and bf16."""
+_WITHOUT_RATE = {
+    ArithmeticUnit.SHARED,
+    ArithmeticUnit.REGISTERS,
+    ArithmeticUnit.SHUFFLE,
+    ArithmeticUnit.ATOMICS,
+    ArithmeticUnit.BRANCHES,
+}
+"""Charged as whole-number arithmetic, because nobody states how fast they are."""
 _BITS = {4: np.uint32, 8: np.uint64}
 _BYTES_PER_TOUCH = {"read": (1.0, 0.0), "write": (0.0, 1.0), "copy": (0.5, 0.5)}
 
@@ -112,9 +121,17 @@ class HostBackend:
         return Sweep(region.words, 0, 0, 0, (), seconds)
 
     def verify(
-        self, region: Region, pattern: Pattern, then_write: Pattern | None = None, *, descending: bool = False
+        self,
+        region: Region,
+        pattern: Pattern,
+        then_write: Pattern | None = None,
+        *,
+        descending: bool = False,
+        beside: Callable[[], None] | None = None,
     ) -> Sweep:
-        """Load and compare every word, and replace it in the same pass if asked to."""
+        """Load and compare every word, and replace it in the same pass if asked to; a medium does one after another."""
+        if beside is not None:
+            beside()
         found = _Found()
         for first, count, sm in self._tiles(region, descending=descending):
             found.compare(first, self._medium.load(first, count, sm), patterns.words(pattern, first, count), sm)
@@ -188,12 +205,21 @@ class HostBackend:
         Raises UnitNotOfferedError.
         """
         right = answers.signatures(unit, seed)
-        given = []
-        for sm in range(self._sms):
-            wrong = sum(not np.array_equal(self._medium.compute(unit, sm, right), right) for _ in range(repeats))
-            given.append(Answer(sm, unit, repeats, wrong))
-        self._medium.spend(Work(kind="arithmetic", flop=float(FLOP_PER_ANSWER * repeats * self._sms), rate=unit.value))
-        return tuple(given)
+        given = tuple(self._answer(unit, sm, repeats, right) for sm in range(self._sms))
+        rate = ArithmeticUnit.INT32 if unit in _WITHOUT_RATE else unit.part
+        self._medium.spend(Work(kind="arithmetic", flop=float(FLOP_PER_ANSWER * repeats * self._sms), rate=rate.value))
+        return given
+
+    def _answer(self, unit: ArithmeticUnit, sm: int, repeats: int, right: Words) -> Answer:
+        given = [self._medium.compute(unit, sm, right) for _ in range(repeats)]
+        wrong = [words for words in given if words is not right and not np.array_equal(words, right)]
+        if not wrong:
+            return Answer(sm, unit, repeats, 0)
+        threads = np.flatnonzero((np.array(wrong) != right).any(axis=0))
+        thread = int(np.flatnonzero(wrong[0] != right)[0])
+        first = WrongWord(thread, int(right[thread]), int(wrong[0][thread]), sm)
+        partitions = np.unique(threads // answers.WARP % PARTITIONS)
+        return Answer(sm, unit, repeats, len(wrong), tuple(partitions.tolist()), first)
 
     def copy(self, size_bytes: int, direction: str, seed: int) -> Copy:
         """Send a random pattern over the link; the first half MiB of it is real."""

@@ -5,7 +5,8 @@ from numpy.typing import NDArray
 
 from gpucert.device.simulated.faults import SmArithmetic, WrongEveryTime
 from gpucert.device.simulated.scenario import Scenario
-from gpucert.stress.backend import ArithmeticUnit
+from gpucert.stress.answers import WARP
+from gpucert.stress.backend import PARTITIONS, ArithmeticUnit
 
 Numbers = NDArray[np.generic]
 
@@ -28,7 +29,7 @@ class Arithmetic:
         if self._healthy:
             return right  # at once, because a sustained load asks for hundreds of thousands of tiles
         wrong = [self._struck(fault, right.size) for fault in self._concerned(unit, sm, temperature_c)]
-        if any(fault.unit == unit.value for fault in self._everywhere):
+        if any(fault.unit == unit.part for fault in self._everywhere):
             wrong.append(np.arange(0, right.size, _REPEATABLE_STRIDE))
         places = np.unique(np.concatenate(wrong)) if wrong else np.empty(0, dtype=np.intp)
         return _flipped(right, places) if places.size else right
@@ -37,14 +38,17 @@ class Arithmetic:
         return [
             fault
             for fault in self._single
-            if (fault.sm, fault.unit) == (sm, unit.value) and (fault.above_c is None or temperature_c >= fault.above_c)
+            if (fault.sm, fault.unit) == (sm, unit.part) and (fault.above_c is None or temperature_c >= fault.above_c)
         ]
 
     def _struck(self, fault: SmArithmetic, size: int) -> NDArray[np.intp]:
-        """Which of the next `size` answers of this SM are every Nth."""
+        """Which of the next `size` answers of this SM are every Nth of those that its fault concerns."""
+        concerned = np.arange(size)
+        if fault.partition is not None:
+            concerned = concerned[concerned // WARP % PARTITIONS == fault.partition]
         first = -(self._answered[fault] + 1) % fault.every
-        self._answered[fault] += size
-        return np.arange(first, size, fault.every)
+        self._answered[fault] += len(concerned)
+        return concerned[first :: fault.every]
 
 
 def _flipped(right: Numbers, places: NDArray[np.intp]) -> Numbers:

@@ -14,6 +14,7 @@ from gpucert.device.simulated.memory import CardMemory
 from gpucert.device.simulated.scenario import MIB, Scenario
 from gpucert.device.simulated.silicon import silicon
 from gpucert.device.simulated.wire import Advance, Load
+from gpucert.stress import kernels
 from gpucert.stress.backend import (
     ArithmeticUnit,
     DeviceLostError,
@@ -117,7 +118,9 @@ class VirtualMedium:
         Raises UnitNotOfferedError.
         """
         self._stay_alive()
-        self._need(unit)
+        if unit.part is ArithmeticUnit.TENSOR:
+            self._need(unit.part)
+        kernels.offers(unit, int(10 * float(self._silicon.model.compute_capability)))
         return self._arithmetic.answer(unit, sm, right, self._card.temperature_c)
 
     def transfer(self, words: Words, direction: str) -> Words:  # the link repeats until it is right
