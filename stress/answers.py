@@ -1,13 +1,15 @@
 """What every SM must answer: the known-answer chains of `sm_answers.cu`, defined in NumPy.
 
-One block of `THREADS` threads runs on each SM; thread t ends with a signature of 64 bits. Every step of a chain folds
+One block of `THREADS` threads runs on each SM; thread t ends with a signature of 64 bits. The kernels are those of
+`sm_answers.cu`, `sm_answers_moves.cu` and `sm_answers_tensor.cu`. Every step of a chain folds
 its intermediate values into the signature by a step that is invertible, because a single wrong value must never cancel
 out. Integers, IEEE products, sums and fused multiply-adds are reproduced here bit for bit; matrix products use operands
 whose sums are exact in FP32 in every order. Only the special functions (SFU) are approximate on the card: their
 reference is what most SMs of the card agree on, and the values here stand in for them on a host medium.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import lru_cache, partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,21 +27,36 @@ PRODUCTS_PER_ROUND = 4
 """Tensor-core products that are summed before the sums are folded: 4 · 16 · 3.5² < 2²² sixteenths, so all are exact."""
 STEPS_PER_ROUND = 8
 """A tensor round counts as this many steps."""
+HELD = 192
+"""Registers that a thread fills: 256 threads fill most of a register file of 65,536."""
+STEPS_PER_PASS = 64
+"""A pass through them counts as this many steps."""
+CELLS = 16
+"""Words in shared memory of each kind of atomic."""
 
 GOLDEN = 0x9E3779B97F4A7C15
 """2⁶⁴ divided by the golden ratio: the stride of every counter."""
 _MASK = (1 << 64) - 1
 _FOLD = np.uint64(0x9FB21C651E98DF25)
+_ODD = np.uint32(0x9E3779B1)
 
 Words = NDArray[np.uint64]
 Halves = NDArray[np.uint32]
 Singles = NDArray[np.float32]
 Doubles = NDArray[np.float64]
+Codes = NDArray[np.uint8]
 
 
 def signatures(unit: ArithmeticUnit, seed: int, steps: int = STEPS) -> Words:
-    """The signature of each of the `THREADS` threads of a block, as `sm_answers.cu` must compute it."""
-    return _CHAINS[unit](starts(seed), steps)
+    """The signature of each of the `THREADS` threads of a block, as its kernel must compute it; read only."""
+    return _kept(_CHAINS[unit], seed, steps)
+
+
+@lru_cache(maxsize=len(ArithmeticUnit))  # because several tensor types come to the same sums
+def _kept(chain: "Chain", seed: int, steps: int) -> Words:
+    signed = chain(starts(seed), steps)
+    signed.flags.writeable = False
+    return signed
 
 
 def starts(seed: int) -> Words:
@@ -110,8 +127,8 @@ def _int32(start: Words, steps: int) -> Words:
     signature = start
     for _ in range(steps):
         high = _high(x.astype(np.uint64) * (y | np.uint32(1)).astype(np.uint64))
-        x = x * np.uint32(0x9E3779B1) + y
-        y = ((y << np.uint32(7)) | (y >> np.uint32(25))) ^ high
+        x = x * _ODD + y
+        y = _turned(y, 7) ^ high
         x = x ^ ((y & ~high) | (x >> np.uint32(11)))
         y = y + _ones(x)
         signature = fold(signature, _pair(x, y))
@@ -151,32 +168,123 @@ def _sfu(start: Words, steps: int) -> Words:
     return signature
 
 
-def _tensor(start: Words, steps: int) -> Words:
+def _shared(start: Words, steps: int) -> Words:
+    threads = np.arange(THREADS)
+    others = start[(threads + WARP + 1) % THREADS]
     signature = start
-    rounds = steps // STEPS_PER_ROUND
-    for step in range(rounds):
-        total = np.zeros((THREADS // WARP, TILE, TILE))
-        for product in range(PRODUCTS_PER_ROUND):
-            counter = 2 * (PRODUCTS_PER_ROUND * step + product)
-            left = _operand(start, counter)
-            right = _operand(start, counter + 1).transpose(0, 2, 1)
-            total += left @ right
-        bits = total.astype(np.float32).view(np.uint32).reshape(THREADS, TILE * TILE // WARP)
-        for first in range(0, bits.shape[1], 2):
-            signature = fold(signature, _pair(bits[:, first], bits[:, first + 1]))
+    for step in range(steps):
+        signature = fold(signature, mix(others + np.uint64(step * GOLDEN & _MASK)))
     return signature
 
 
-def _operand(start: Words, counter: int) -> Doubles:
-    """One 16 × 16 operand of each warp: every thread makes eight numbers ±2^e · (1 + m/4) from one hash.
+def _registers(start: Words, steps: int) -> Words:
+    carry, value, signature = _high(start), _low(start), start
+    held = np.empty((HELD, THREADS), np.uint32)
+    for row in held:
+        value = value * _ODD + np.uint32(0x85EBCA6B)
+        row[:] = value
+    for _ in range(steps // STEPS_PER_PASS):
+        for row in held:
+            carry = _turned(carry, 5) * _ODD ^ row
+            row[:] = carry
+        signature = fold(signature, _pair(carry, held[0]))
+    for first in range(0, HELD, 2):
+        signature = fold(signature, _pair(held[first], held[first + 1]))
+    return signature
 
-    Bit 7 of a byte is the sign, bit 0 is e, bits 1 and 2 are m. Left operands lie by rows, right ones by columns.
+
+def _shuffle(start: Words, steps: int) -> Words:
+    x, y, signature = _low(start), _high(start), start
+    lanes = np.arange(THREADS)
+    warps = lanes // WARP * WARP
+    bits = np.uint32(1) << (lanes % WARP).astype(np.uint32)
+    for step in range(steps):
+        x = x * _ODD + y[lanes ^ 1 << step % 5]
+        y = _turned(y, 9) ^ x[warps + y % WARP]
+        yes = (x >> np.uint32(step % 32) & np.uint32(1)) * bits
+        votes = np.repeat(yes.reshape(-1, WARP).sum(axis=1, dtype=np.uint32), WARP)
+        signature = fold(signature, _pair(x, y ^ votes))
+    return signature
+
+
+def _atomics(start: Words, steps: int) -> Words:
+    x, y, signature = _low(start), _high(start), start
+    threads = np.arange(THREADS)
+    sums, parities, swapped = (np.zeros(CELLS, np.uint32) for _ in range(3))
+    for step in range(steps // 4):
+        np.add.at(sums, x % CELLS, y)
+        np.bitwise_xor.at(parities, (x >> np.uint32(8)) % CELLS, y)
+        np.add.at(swapped, (x >> np.uint32(16)) % CELLS, y)
+        cell = (threads + step) % CELLS
+        x = x * _ODD + sums[cell]
+        y = _turned(y, 7) ^ parities[cell] ^ swapped[cell]
+        signature = fold(fold(signature, _pair(sums[cell], parities[cell])), _pair(swapped[cell], x))
+    return signature
+
+
+def _branches(start: Words, steps: int) -> Words:
+    x, y, signature = _low(start), _high(start), start
+    for _ in range(steps // 4):
+        way = (x ^ y) & np.uint32(3)
+        turns = np.where(way == 2, (y >> np.uint32(8) & np.uint32(3)) + np.uint32(1), np.uint32(0))
+        turned = x
+        for turn in range(4):
+            turned = np.where(turns > turn, _turned(turned, 7) + y, turned)
+        product = _high(x.astype(np.uint64) * (y | np.uint32(1)).astype(np.uint64)) ^ y
+        x, y = (
+            np.select([way == 0, way == 2, way == 3], [product, turned, ~x], x),
+            np.select([way == 1, way == 3], [y * _ODD + x, y ^ (x >> np.uint32(5))], y),
+        )
+        x = x * np.uint32(0x85EBCA6B) + _ODD
+        y = y + _turned(x, 3)
+        signature = fold(signature, _pair(x, y))
+    return signature
+
+
+def _tensor(start: Words, steps: int, number: Callable[[Codes], Doubles], result: type[np.generic]) -> Words:
+    """Products of numbers made of one byte each, whose sums are exact in every order, as `result`."""
+    signature = start
+    for step in range(steps // STEPS_PER_ROUND):
+        total = np.zeros((THREADS // WARP, TILE, TILE))
+        for product in range(PRODUCTS_PER_ROUND):
+            counter = 2 * (PRODUCTS_PER_ROUND * step + product)
+            left = _operand(start, counter, number)
+            right = _operand(start, counter + 1, number).transpose(0, 2, 1)
+            total += left @ right
+        for told in _in_words(total.astype(result).reshape(THREADS, TILE * TILE // WARP)):
+            signature = fold(signature, told)
+    return signature
+
+
+def _in_words(sums: NDArray[np.generic]) -> Iterator[Words]:
+    """The sums of each thread as words: doubles one by one, what is shorter in pairs."""
+    if sums.dtype == np.float64:
+        yield from sums.view(np.uint64).T
+        return
+    bits = sums.view(np.uint32).T
+    for first in range(0, len(bits), 2):
+        yield _pair(bits[first], bits[first + 1])
+
+
+def _operand(start: Words, counter: int, number: Callable[[Codes], Doubles]) -> Doubles:
+    """One 16 × 16 operand of each warp: every thread makes eight numbers from one hash.
+
+    Left operands lie by rows, right ones by columns.
     """
-    code = mix(start + np.uint64(counter * GOLDEN & _MASK)).astype("<u8").view(np.uint8).astype(np.int64)
-    sign = 1 - 2 * (code >> 7)
-    value = sign * (1 << (code & 1)) * (4 + ((code >> 1) & 3)) / 4
-    operand: Doubles = value.reshape(THREADS // WARP, TILE, TILE)
-    return operand
+    codes = mix(start + np.uint64(counter * GOLDEN & _MASK)).astype("<u8").view(np.uint8)
+    return number(codes).reshape(THREADS // WARP, TILE, TILE)
+
+
+def _small_float(codes: Codes) -> Doubles:
+    """±2^e · (1 + m/4), which every type holds: bit 7 is the sign, bit 0 is e, bits 1 and 2 are m."""
+    code = codes.astype(np.int64)
+    value: Doubles = (1 - 2 * (code >> 7)) * (1 << (code & 1)) * (4 + ((code >> 1) & 3)) / 4
+    return value
+
+
+def _whole(codes: Codes) -> Doubles:
+    """The byte as a whole number with a sign."""
+    return codes.view(np.int8).astype(np.float64)
 
 
 def _singles_in_motion(start: Words) -> tuple[Singles, Singles, Singles]:
@@ -214,6 +322,11 @@ def _ones(words: Halves) -> Halves:
     return (words * np.uint32(0x01010101)) >> np.uint32(24)
 
 
+def _turned(words: Halves, bits: int) -> Halves:
+    """Rotated to the left."""
+    return (words << np.uint32(bits)) | (words >> np.uint32(32 - bits))
+
+
 def _low(words: Words) -> Halves:
     return words.astype(np.uint32)
 
@@ -226,10 +339,21 @@ def _pair(high: Halves, low: Halves) -> Words:
     return (high.astype(np.uint64) << np.uint64(32)) | low.astype(np.uint64)
 
 
-_CHAINS: dict[ArithmeticUnit, Callable[[Words, int], Words]] = {
+Chain = Callable[[Words, int], Words]
+_IN_SINGLES = partial(_tensor, number=_small_float, result=np.float32)
+_CHAINS: dict[ArithmeticUnit, Chain] = {
     ArithmeticUnit.INT32: _int32,
     ArithmeticUnit.FP32: _fp32,
     ArithmeticUnit.FP64: _fp64,
-    ArithmeticUnit.TENSOR: _tensor,
     ArithmeticUnit.SFU: _sfu,
+    ArithmeticUnit.SHARED: _shared,
+    ArithmeticUnit.REGISTERS: _registers,
+    ArithmeticUnit.SHUFFLE: _shuffle,
+    ArithmeticUnit.ATOMICS: _atomics,
+    ArithmeticUnit.BRANCHES: _branches,
+    ArithmeticUnit.TENSOR: _IN_SINGLES,
+    ArithmeticUnit.TENSOR_BF16: _IN_SINGLES,
+    ArithmeticUnit.TENSOR_TF32: _IN_SINGLES,
+    ArithmeticUnit.TENSOR_INT8: partial(_tensor, number=_whole, result=np.int32),
+    ArithmeticUnit.TENSOR_FP64: partial(_tensor, number=_small_float, result=np.float64),
 }

@@ -4,7 +4,7 @@ A word is 64 bits; words of the tested memory are numbered from 0 across all its
 address from every other. Every call is synchronous: when it returns, the work is done and checked for errors.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from typing import Protocol
@@ -12,14 +12,41 @@ from typing import Protocol
 WORD_BYTES = 8
 
 
+PARTITIONS = 4
+"""Sub-partitions of a multiprocessor, each with a scheduler, registers and cores of its own: since Maxwell."""
+
+
 class ArithmeticUnit(StrEnum):
-    """An arithmetic unit of a streaming multiprocessor."""
+    """What a streaming multiprocessor is asked to answer with: a unit, a store or a path of it."""
 
     INT32 = "int32"
     FP32 = "fp32"
     FP64 = "fp64"
-    TENSOR = "tensor"
     SFU = "sfu"
+    SHARED = "shared"
+    REGISTERS = "registers"
+    SHUFFLE = "shuffle"
+    ATOMICS = "atomics"
+    BRANCHES = "branches"
+    TENSOR = "tensor"
+    """The tensor cores, which here multiply FP16."""
+    TENSOR_BF16 = "tensor_bf16"
+    TENSOR_TF32 = "tensor_tf32"
+    TENSOR_INT8 = "tensor_int8"
+    TENSOR_FP64 = "tensor_fp64"
+
+    @property
+    def part(self) -> "ArithmeticUnit":
+        """The part of the multiprocessor that does the work: one kind of core multiplies all tensor types."""
+        return ArithmeticUnit.TENSOR if self.value.startswith("tensor") else self
+
+    @property
+    def first_capability(self) -> int:
+        """The compute capability, times ten, from which on there are answers of it (PTX ISA, wmma.mma)."""
+        return _FIRST_CAPABILITY.get(self.value, 0)
+
+
+_FIRST_CAPABILITY = {"tensor": 70, "tensor_int8": 72, "tensor_bf16": 80, "tensor_tf32": 80, "tensor_fp64": 80}
 
 
 class DType(StrEnum):
@@ -135,6 +162,10 @@ class Answer:
     unit: ArithmeticUnit
     repeats: int
     wrong: int
+    partitions: tuple[int, ...] = ()
+    """Sub-partitions (0 to 3) whose threads were wrong."""
+    first_wrong: WrongWord | None = None
+    """A thread of the block that was wrong, by its number, and the signatures."""
 
 
 @dataclass(frozen=True)
@@ -226,9 +257,18 @@ class Backend(Protocol):
         """
 
     def verify(
-        self, region: Region, pattern: Pattern, then_write: Pattern | None = None, *, descending: bool = False
+        self,
+        region: Region,
+        pattern: Pattern,
+        then_write: Pattern | None = None,
+        *,
+        descending: bool = False,
+        beside: Callable[[], None] | None = None,
     ) -> Sweep:
-        """Load and compare every word, and replace it by `then_write` in the same pass if that is given."""
+        """Load and compare every word, and replace it by `then_write` in the same pass if that is given.
+
+        `beside` is other work for the same card: it is called until the sweep is done, once at least.
+        """
 
     def move(self, source: Region, target: Region) -> float:
         """Copy one region to another of the same size by the card's copy engine: seconds taken."""

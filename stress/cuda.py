@@ -1,6 +1,5 @@
 """A real GPU as something that can be loaded: the Backend of CUDA, through CuPy."""
 
-import hashlib
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable
@@ -11,6 +10,7 @@ import numpy as np
 
 from gpucert.stress import answers, kernels, patterns
 from gpucert.stress.backend import (
+    PARTITIONS,
     WORD_BYTES,
     Answer,
     ArithmeticUnit,
@@ -22,11 +22,11 @@ from gpucert.stress.backend import (
     Properties,
     Region,
     Sweep,
-    UnitNotOfferedError,
+    WrongWord,
 )
 from gpucert.stress.cuda_card import CudaCard, NoCudaError, Pinned, Words, scrub_environment
 from gpucert.stress.cuda_matrices import CudaMatrices, Multiplier, offered
-from gpucert.stress.cuda_tallies import Tallies
+from gpucert.stress.cuda_tallies import Counted, Tallies
 
 __all__ = ["CudaBackend", "NoCudaError", "scrub_environment"]
 
@@ -63,6 +63,7 @@ class CudaBackend:
         self._card = CudaCard(uuid_or_bus_id)
         self._blocks = kernels.blocks(self._card.sm_count)
         self._tallies = Tallies(self._card, self._blocks)
+        self._tallies_beside = Tallies(self._card, self._blocks)
         self._scratch = self._card.allocate(_SCRATCH_BYTES)
         self._reply = Pinned(1)
         self._answers = Pinned(self._card.sm_count * kernels.ANSWER_WORDS)
@@ -143,29 +144,38 @@ class CudaBackend:
                 self._rotation(region), self._tallies.rows(), blocks=self._blocks,
             )
         )  # fmt: skip
-        return self._sweep(seconds, pattern.shift)
+        return _sweep(self._tallies.read(), seconds, pattern.shift)
 
     def verify(
-        self, region: Region, pattern: Pattern, then_write: Pattern | None = None, *, descending: bool = False
+        self,
+        region: Region,
+        pattern: Pattern,
+        then_write: Pattern | None = None,
+        *,
+        descending: bool = False,
+        beside: Callable[[], None] | None = None,
     ) -> Sweep:
         """Load and compare every word, and replace it in the same pass if asked to.
 
-        Raises ValueError where the two patterns are not shifted alike, because one launch numbers its words once.
+        With work beside it, the sweep is given one block on each SM only, so that both find room there. Raises
+        ValueError where the two patterns are not shifted alike, because one launch numbers its words once.
         """
         if then_write is not None and then_write.shift != pattern.shift:
             raise ValueError("a pattern cannot be replaced by one of another shift in the same pass")
         address, pairs = self._span(region)
         if self._flush_due:
             self._evict(region)
-        self._tallies.begin()
-        seconds = self._card.timed(
-            lambda: self._card.launch(
-                "memory_verify", address, pairs, _numbered(region, pattern), *_told(pattern),
-                then_write is not None, *_told(then_write or pattern), descending,
-                self._rotation(region), self._tallies.rows(), *self._tallies.log(), blocks=self._blocks,
-            )
+        tallies = self._tallies if beside is None else self._tallies_beside
+        tallies.begin()
+        launch = partial(
+            self._card.launch,
+            "memory_verify", address, pairs, _numbered(region, pattern), *_told(pattern),
+            then_write is not None, *_told(then_write or pattern), descending,
+            self._rotation(region), tallies.rows(), *tallies.log(),
+            blocks=self._blocks if beside is None else self._card.sm_count,
         )  # fmt: skip
-        return self._sweep(seconds, pattern.shift)
+        seconds = self._card.timed(launch) if beside is None else self._card.timed_beside(launch, beside)
+        return _sweep(tallies.read(), seconds, pattern.shift)
 
     def move(self, source: Region, target: Region) -> float:
         """Have the copy engine copy a region. Raises ValueError where the sizes differ."""
@@ -224,16 +234,13 @@ class CudaBackend:
 
     def answers(self, unit: ArithmeticUnit, repeats: int, seed: int) -> tuple[Answer, ...]:
         """One block on every SM, launched again until each has answered `repeats` times or will not be reached."""
-        kernel = f"answers_{unit.value}"
-        if not self._card.has_kernel(kernel):
-            raise UnitNotOfferedError(f"{unit.value} answers start with compute capability 7.0")
-        heard = _Heard()
+        kernels.offers(unit, self._card.capability)
+        heard, kernel = _Heard(), kernels.entry(unit)
         for _ in range(repeats * _LAUNCHES_PER_REPEAT + _LAUNCHES_AT_LEAST):
             if heard.complete(self._card.sm_count, repeats):
                 break
             heard.take(self._ask_every_sm(kernel, seed))
-        right = heard.majority() if unit is ArithmeticUnit.SFU else _digest(answers.signatures(unit, seed))
-        return heard.judged(unit, right)
+        return heard.judged(unit, heard.majority() if unit is ArithmeticUnit.SFU else answers.signatures(unit, seed))
 
     def copy(self, size_bytes: int, direction: str, seed: int) -> Copy:
         """Copy a random pattern `to_card` or `to_host`; what arrives is blanked first and compared afterwards."""
@@ -331,13 +338,6 @@ class CudaBackend:
         self._passes[region.handle] += 1
         return self._passes[region.handle] % self._blocks
 
-    def _sweep(self, seconds: float, shift: int) -> Sweep:
-        counted = self._tallies.read()
-        wrong = counted.first_wrong
-        if shift:
-            wrong = tuple(replace(one, word=(one.word + shift) & _ALL_ONES) for one in wrong)
-        return Sweep(counted.items, counted.total, counted.bad_items, counted.bad_bits, wrong, seconds)
-
     def _toucher(self, kind: str, address: int, pairs: int) -> Callable[[], None]:
         half = pairs // 2
         launches: dict[str, tuple[str, tuple[int, ...]]] = {
@@ -391,8 +391,8 @@ class CudaBackend:
 
     def _warm_up(self) -> None:
         """Run everything once on nothing."""
-        units = [f"answers_{unit.value}" for unit in ArithmeticUnit]
-        self._spare_shared = {name: self._card.allow_shared(name) for name in units if self._card.has_kernel(name)}
+        units = [unit for unit in ArithmeticUnit if self._card.capability >= unit.first_capability]
+        self._spare_shared = {name: self._card.allow_shared(name) for name in map(kernels.entry, units)}
         nothing = Pattern(PatternKind.OWN)
         self._tallies.begin()
         rows, log = self._tallies.rows(), self._tallies.log()
@@ -420,37 +420,50 @@ _TOUCH_WORD = 0x5555_5555_5555_5555
 
 @dataclass
 class _Heard:
-    """Answers of SMs as digests of their 256 signatures."""
+    """Answers of SMs: the slots of the eight warps and the 256 signatures of each block."""
 
-    by_sm: dict[int, list[bytes]] = field(default_factory=lambda: defaultdict(list))
+    by_sm: dict[int, list[Words]] = field(default_factory=lambda: defaultdict(list))
 
     def take(self, rows: Words) -> None:
         """Keep the rows of blocks that ran, and that ended on the SM on which they began."""
         for row in rows:
             start, end = int(row[0]), int(row[1])
             if start == end != _ALL_ONES:
-                self.by_sm[start].append(_digest(row[2:]))
+                self.by_sm[start].append(row[2:].copy())
 
     def complete(self, sm_count: int, repeats: int) -> bool:
         """Whether every SM that there is has answered often enough."""
         return len(self.by_sm) >= sm_count and min(len(given) for given in self.by_sm.values()) >= repeats
 
-    def majority(self) -> bytes | None:
+    def majority(self) -> Words | None:
         """What more than half of the SMs answered first, None where they do not agree: then none of them is right."""
-        firsts = Counter(given[0] for given in self.by_sm.values())
-        answer, votes = firsts.most_common(1)[0] if firsts else (None, 0)
-        return answer if votes * 2 > len(self.by_sm) else None
+        firsts = Counter(given[0][kernels.WARPS :].tobytes() for given in self.by_sm.values())
+        answer, votes = firsts.most_common(1)[0] if firsts else (b"", 0)
+        return np.frombuffer(answer, np.uint64) if votes * 2 > len(self.by_sm) else None
 
-    def judged(self, unit: ArithmeticUnit, right: bytes | None) -> tuple[Answer, ...]:
+    def judged(self, unit: ArithmeticUnit, right: Words | None) -> tuple[Answer, ...]:
         """One Answer for each SM that was reached."""
-        return tuple(
-            Answer(sm, unit, repeats=len(given), wrong=sum(answer != right for answer in given))
-            for sm, given in sorted(self.by_sm.items())
-        )
+        return tuple(_answer(sm, unit, given, right) for sm, given in sorted(self.by_sm.items()))
 
 
-def _digest(signatures: Words) -> bytes:
-    return hashlib.blake2b(np.ascontiguousarray(signatures).tobytes(), digest_size=16).digest()
+def _answer(sm: int, unit: ArithmeticUnit, given: list[Words], right: Words | None) -> Answer:
+    slots, signatures = np.split(np.array(given), [kernels.WARPS], axis=1)
+    expected = ~signatures[0] if right is None else right  # where nobody knows, nobody is right
+    differ = signatures != expected
+    warps = differ.reshape(len(given), kernels.WARPS, -1).any(axis=2)
+    if not warps.any():
+        return Answer(sm, unit, len(given), 0)
+    repeat, thread = np.argwhere(differ)[0]
+    first = WrongWord(int(thread), int(expected[thread]), int(signatures[repeat, thread]), sm)
+    partitions = np.unique(slots[warps] % np.uint64(PARTITIONS))
+    return Answer(sm, unit, len(given), int(np.count_nonzero(warps.any(axis=1))), tuple(partitions.tolist()), first)
+
+
+def _sweep(counted: Counted, seconds: float, shift: int) -> Sweep:
+    wrong = counted.first_wrong
+    if shift:
+        wrong = tuple(replace(one, word=(one.word + shift) & _ALL_ONES) for one in wrong)
+    return Sweep(counted.items, counted.total, counted.bad_items, counted.bad_bits, wrong, seconds)
 
 
 def _numbered(region: Region, pattern: Pattern) -> int:

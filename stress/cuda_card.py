@@ -1,7 +1,8 @@
 """One GPU through CuPy: which one, its kernels, its clock, its memory and its errors in words.
 
 CuPy is imported inside, because importing this module must cost nothing where there is no GPU. Everything runs on the
-default stream: cuBLAS promises identical bits only while a single stream is active.
+default stream, because cuBLAS promises identical bits only while a single stream is active; only sweeps of the memory
+that shall run beside products have one of their own.
 """
 
 import ctypes
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from gpucert.stress import kernels
 from gpucert.stress.answers import THREADS
 from gpucert.stress.backend import (
+    ArithmeticUnit,
     DeviceLostError,
     IllegalAddressError,
     LaunchFailedError,
@@ -133,7 +135,7 @@ class CudaCard:
         scrub_environment()
         with self.errors():
             import_cupy()
-            from cupy.cuda import runtime
+            from cupy.cuda import Stream, runtime
 
             self.device = find_device(which)
             runtime.setDevice(self.device)
@@ -143,6 +145,7 @@ class CudaCard:
             self.l2_bytes = self.attribute("L2CacheSize")
             self._functions = self._loaded()
             self._start, self._end = self.event(), self.event()
+            self._side, self._side_start, self._side_end = Stream(non_blocking=True), self.event(), self.event()
             self._working = True
 
     @contextmanager
@@ -163,10 +166,6 @@ class CudaCard:
         number = _ATTRIBUTES[name]
         with self.errors():
             return int(runtime.deviceGetAttribute(number, self.device))
-
-    def has_kernel(self, name: str) -> bool:
-        """Whether this card's architecture can run the kernel."""
-        return name in self._functions
 
     def allow_shared(self, name: str) -> int:
         """Let a kernel take all the shared memory that a block may have; the bytes left beyond its own."""
@@ -195,6 +194,22 @@ class CudaCard:
         self._end.record()
         self._end.wait()
         return self._end.seconds_since(self._start)
+
+    def timed_beside(self, enqueue: Callable[[], None], beside: Callable[[], None]) -> float:
+        """Queue kernels on a stream of their own and do other work until they are done, once at least; their seconds.
+
+        Products stay on the default stream, alone there: cuBLAS promises identical bits for as long as no other stream
+        is active, which whole numbers do not need.
+        """
+        self.finish()
+        with self._side:
+            self._side_start.record(self._side.ptr)
+            enqueue()
+            self._side_end.record(self._side.ptr)
+        while True:
+            beside()
+            if self._side_end.passed():
+                return self._side_end.seconds_since(self._side_start)
 
     def timed_repeats(self, times: int, enqueue: Callable[[], None]) -> float:
         """The same for work repeated `times` times, queued in batches of `AHEAD_SECONDS`."""
@@ -269,7 +284,7 @@ class CudaCard:
 
         functions: dict[str, Kernel] = {}
         for file, entries in kernels.ENTRIES.items():
-            if file == "sm_answers_tensor" and self.capability < kernels.FIRST_WITH_TENSOR_CORES:
+            if file == "sm_answers_tensor" and self.capability < ArithmeticUnit.TENSOR.first_capability:
                 continue
             module = cupy.RawModule(code=kernels.source(file), options=kernels.OPTIONS)
             functions.update({name: module.get_function(name) for name in entries})
@@ -284,25 +299,30 @@ class Event:
         self._event = event
         self._pointer: int = event.ptr  # type: ignore[attr-defined]  # CuPy has no types
 
-    def record(self) -> None:
-        """Put the point at the end of the queue."""
+    def record(self, stream: int = 0) -> None:
+        """Put the point at the end of the queue, or of another stream."""
         from cupy.cuda import runtime
 
         with self._card.errors():
-            runtime.eventRecord(self._pointer, 0)
+            runtime.eventRecord(self._pointer, stream)
 
-    def wait(self) -> None:
-        """Wait until the card has come here, letting Python answer signals meanwhile.
+    def passed(self) -> bool:
+        """Whether the card has come here.
 
         Asks `eventQuery` itself, because `Event.done` of CuPy takes a dead context for one that is not done yet.
         """
         from cupy.cuda import runtime
 
+        status = runtime.eventQuery(self._pointer)
+        if status not in (0, _NOT_READY):
+            with self._card.errors():
+                raise runtime.CUDARuntimeError(status)
+        return bool(status == 0)
+
+    def wait(self) -> None:
+        """Wait until the card has come here, letting Python answer signals meanwhile."""
         began = time.monotonic()
-        while (status := runtime.eventQuery(self._pointer)) != 0:
-            if status != _NOT_READY:
-                with self._card.errors():
-                    raise runtime.CUDARuntimeError(status)
+        while not self.passed():
             if time.monotonic() - began > _SPIN_SECONDS:
                 time.sleep(_NAP_SECONDS)
 

@@ -29,6 +29,13 @@ DEVICE u32 sm_id() {
     return id;
 }
 
+// Where among the resident warps of its SM a warp is: the sub-partition is this modulo 4, on every chip so far.
+DEVICE u32 warp_slot() {
+    u32 slot;
+    asm volatile("mov.u32 %0, %%warpid;" : "=r"(slot));
+    return slot;
+}
+
 // Tested memory. `.cs` asks to leave L2 first; that is a hint, and no test relies on it. Volatile, because a load whose
 // value the compiler thinks it knows is no load. Never `.nc`: the verifying kernel also writes.
 DEVICE Pair load_pair(u64 address) {
@@ -80,6 +87,45 @@ DEVICE u64 tickets_drawn(u64 address) {
     u64 drawn;
     asm volatile("ld.volatile.global.u64 %0, [%1];" : "=l"(drawn) : "l"(address) : "memory");
     return drawn;
+}
+
+// The shared memory that a launch asked for beyond what the kernel itself declares.
+DEVICE u64 *spare_shared() {
+    extern __shared__ __align__(32) u64 spare[];
+    return spare;
+}
+
+DEVICE u64 spare_shared_bytes() {
+    u32 size;
+    asm volatile("mov.u32 %0, %%dynamic_smem_size;" : "=r"(size));
+    return size;
+}
+
+DEVICE u64 load_shared(const u64 *word) { return *(const volatile u64 *)word; }
+DEVICE void store_shared(u64 *word, u64 value) { *(volatile u64 *)word = value; }
+
+DEVICE void add_to(u32 *word, u32 value) { atomicAdd(word, value); }
+DEVICE void xor_to(u32 *word, u32 value) { atomicXor(word, value); }
+
+// A sum by compare and swap, repeated until nobody came between.
+DEVICE void swap_add_to(u32 *word, u32 value) {
+    u32 seen = *(volatile u32 *)word, before;
+    do {
+        before = seen;
+        seen = atomicCAS(word, before, before + value);
+    } while (seen != before);
+}
+
+// Values of other lanes of the warp; all of its lanes take part.
+DEVICE u32 lane_across(u32 value, u32 mask) { return __shfl_xor_sync(~0u, value, mask); }
+DEVICE u32 lane_from(u32 value, u32 lane) { return __shfl_sync(~0u, value, lane); }
+DEVICE u32 votes(u32 yes) { return __ballot_sync(~0u, yes); }
+
+// The value itself, through a register of its own.
+DEVICE u32 keep(u32 value) {
+    u32 kept;
+    asm volatile("mov.b32 %0, %1;" : "=r"(kept) : "r"(value));
+    return kept;
 }
 
 // Integer arithmetic that C++ has no operator for.
@@ -154,38 +200,162 @@ DEVICE float sine(float x) {
     return y;
 }
 
-// One tensor-core product of a warp, in shared memory: sum (16 × 16, FP32, by rows) += left (FP16, by rows) · right
-// (FP16, by columns). wmma rather than mma, because it hides the layout of fragments and so serves Volta too.
-DEVICE void tensor_multiply_add(const u16 *left, const u16 *right, float *sum) {
+// FP16 and BF16 as bits, because types of their own need a header.
+struct Half {
+    u16 bits;
+};
+struct Brain {
+    u16 bits;
+};
+
+// One tensor-core product of a warp in shared memory: sum (16 × 16, by rows) += left (by rows) · right (by columns).
+// wmma rather than mma, because it hides the layout of fragments and so serves every architecture that has the type.
+// Where it has not, the caller was told so, and the kernel traps.
+#define WRITE_2(x) "=r"(x[0]), "=r"(x[1])
+#define WRITE_4(x) WRITE_2(x), "=r"(x[2]), "=r"(x[3])
+#define WRITE_8(x) WRITE_4(x), "=r"(x[4]), "=r"(x[5]), "=r"(x[6]), "=r"(x[7])
+#define READ_2(x) "r"(x[0]), "r"(x[1])
+#define READ_4(x) READ_2(x), "r"(x[2]), "r"(x[3])
+#define READ_8(x) READ_4(x), "r"(x[4]), "r"(x[5]), "r"(x[6]), "r"(x[7])
+#define SUMS(c, x) c(x[0]), c(x[1]), c(x[2]), c(x[3]), c(x[4]), c(x[5]), c(x[6]), c(x[7])
+#define LOAD_SUMS(type, c, x, from)                                                                                \
+    asm volatile("wmma.load.c.sync.aligned.row." type " {%0, %1, %2, %3, %4, %5, %6, %7}, [%8], 16;"               \
+                 : SUMS("=" c, x)                                                                                  \
+                 : "l"(from)                                                                                       \
+                 : "memory")
+#define STORE_SUMS(type, c, x, to)                                                                                 \
+    asm volatile("wmma.store.d.sync.aligned.row." type " [%8], {%0, %1, %2, %3, %4, %5, %6, %7}, 16;" ::SUMS(c, x), \
+                 "l"(to)                                                                                           \
+                 : "memory")
+#define LOAD_2(which, type, x, from) \
+    asm volatile("wmma.load." which "." type " {%0, %1}, [%2], 16;" : WRITE_2(x) : "l"(from) : "memory")
+#define LOAD_4(which, type, x, from) \
+    asm volatile("wmma.load." which "." type " {%0, %1, %2, %3}, [%4], 16;" : WRITE_4(x) : "l"(from) : "memory")
+#define LOAD_8(which, type, x, from)                                                                 \
+    asm volatile("wmma.load." which "." type " {%0, %1, %2, %3, %4, %5, %6, %7}, [%8], 16;"          \
+                 : WRITE_8(x)                                                                        \
+                 : "l"(from)                                                                         \
+                 : "memory")
+#define LEFT "a.sync.aligned.row"
+#define RIGHT "b.sync.aligned.col"
+
+DEVICE void tensor_multiply_add(const Half *left, const Half *right, float *sum) {
 #if __CUDA_ARCH__ >= 700
     u32 a[8], b[8];
     float c[8];
     __syncwarp();
-    asm volatile("wmma.load.a.sync.aligned.row.m16n16k16.f16 {%0, %1, %2, %3, %4, %5, %6, %7}, [%8], 16;"
-                 : "=r"(a[0]), "=r"(a[1]), "=r"(a[2]), "=r"(a[3]), "=r"(a[4]), "=r"(a[5]), "=r"(a[6]), "=r"(a[7])
-                 : "l"(left)
-                 : "memory");
-    asm volatile("wmma.load.b.sync.aligned.col.m16n16k16.f16 {%0, %1, %2, %3, %4, %5, %6, %7}, [%8], 16;"
-                 : "=r"(b[0]), "=r"(b[1]), "=r"(b[2]), "=r"(b[3]), "=r"(b[4]), "=r"(b[5]), "=r"(b[6]), "=r"(b[7])
-                 : "l"(right)
-                 : "memory");
-    asm volatile("wmma.load.c.sync.aligned.row.m16n16k16.f32 {%0, %1, %2, %3, %4, %5, %6, %7}, [%8], 16;"
-                 : "=f"(c[0]), "=f"(c[1]), "=f"(c[2]), "=f"(c[3]), "=f"(c[4]), "=f"(c[5]), "=f"(c[6]), "=f"(c[7])
-                 : "l"(sum)
-                 : "memory");
+    LOAD_8(LEFT, "m16n16k16.f16", a, left);
+    LOAD_8(RIGHT, "m16n16k16.f16", b, right);
+    LOAD_SUMS("m16n16k16.f32", "f", c, sum);
     asm volatile(
         "wmma.mma.sync.aligned.row.col.m16n16k16.f32.f32 {%0, %1, %2, %3, %4, %5, %6, %7}, "
         "{%8, %9, %10, %11, %12, %13, %14, %15}, {%16, %17, %18, %19, %20, %21, %22, %23}, "
         "{%0, %1, %2, %3, %4, %5, %6, %7};"
-        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3]), "+f"(c[4]), "+f"(c[5]), "+f"(c[6]), "+f"(c[7])
-        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(a[4]), "r"(a[5]), "r"(a[6]), "r"(a[7]), "r"(b[0]),
-          "r"(b[1]), "r"(b[2]), "r"(b[3]), "r"(b[4]), "r"(b[5]), "r"(b[6]), "r"(b[7]));
-    asm volatile("wmma.store.d.sync.aligned.row.m16n16k16.f32 [%8], {%0, %1, %2, %3, %4, %5, %6, %7}, 16;" ::"f"(c[0]),
-                 "f"(c[1]), "f"(c[2]), "f"(c[3]), "f"(c[4]), "f"(c[5]), "f"(c[6]), "f"(c[7]), "l"(sum)
-                 : "memory");
+        : SUMS("+f", c)
+        : READ_8(a), READ_8(b));
+    STORE_SUMS("m16n16k16.f32", "f", c, sum);
     __syncwarp();
 #else
-    __trap();  // because there is no tensor core before Volta, and the caller was told so
+    __trap();
+#endif
+}
+
+DEVICE void tensor_multiply_add(const Brain *left, const Brain *right, float *sum) {
+#if __CUDA_ARCH__ >= 800
+    u32 a[4], b[4];
+    float c[8];
+    __syncwarp();
+    LOAD_4(LEFT, "m16n16k16.bf16", a, left);
+    LOAD_4(RIGHT, "m16n16k16.bf16", b, right);
+    LOAD_SUMS("m16n16k16.f32", "f", c, sum);
+    asm volatile(
+        "wmma.mma.sync.aligned.row.col.m16n16k16.f32.bf16.bf16.f32 {%0, %1, %2, %3, %4, %5, %6, %7}, "
+        "{%8, %9, %10, %11}, {%12, %13, %14, %15}, {%0, %1, %2, %3, %4, %5, %6, %7};"
+        : SUMS("+f", c)
+        : READ_4(a), READ_4(b));
+    STORE_SUMS("m16n16k16.f32", "f", c, sum);
+    __syncwarp();
+#else
+    __trap();
+#endif
+}
+
+// TF32 takes the upper 19 bits of a single; products here have no others.
+DEVICE void tensor_multiply_add(const float *left, const float *right, float *sum) {
+#if __CUDA_ARCH__ >= 800
+    u32 a[4], b[4];
+    float c[8];
+    __syncwarp();
+    LOAD_SUMS("m16n16k8.f32", "f", c, sum);
+#pragma unroll
+    for (int k = 0; k < 16; k += 8) {
+        LOAD_4(LEFT, "m16n16k8.tf32", a, left + k);
+        LOAD_4(RIGHT, "m16n16k8.tf32", b, right + k);
+        asm volatile(
+            "wmma.mma.sync.aligned.row.col.m16n16k8.f32.tf32.tf32.f32 {%0, %1, %2, %3, %4, %5, %6, %7}, "
+            "{%8, %9, %10, %11}, {%12, %13, %14, %15}, {%0, %1, %2, %3, %4, %5, %6, %7};"
+            : SUMS("+f", c)
+            : READ_4(a), READ_4(b));
+    }
+    STORE_SUMS("m16n16k8.f32", "f", c, sum);
+    __syncwarp();
+#else
+    __trap();
+#endif
+}
+
+DEVICE void tensor_multiply_add(const signed char *left, const signed char *right, int *sum) {
+#if __CUDA_ARCH__ >= 720
+    u32 a[2], b[2];
+    int c[8];
+    __syncwarp();
+    LOAD_2(LEFT, "m16n16k16.s8", a, left);
+    LOAD_2(RIGHT, "m16n16k16.s8", b, right);
+    LOAD_SUMS("m16n16k16.s32", "r", c, sum);
+    asm volatile(
+        "wmma.mma.sync.aligned.row.col.m16n16k16.s32.s8.s8.s32 {%0, %1, %2, %3, %4, %5, %6, %7}, "
+        "{%8, %9}, {%10, %11}, {%0, %1, %2, %3, %4, %5, %6, %7};"
+        : SUMS("+r", c)
+        : READ_2(a), READ_2(b));
+    STORE_SUMS("m16n16k16.s32", "r", c, sum);
+    __syncwarp();
+#else
+    __trap();
+#endif
+}
+
+// In pieces of 8 × 8 × 4, the only shape of FP64.
+DEVICE void tensor_multiply_add(const double *left, const double *right, double *sum) {
+#if __CUDA_ARCH__ >= 800
+    __syncwarp();
+#pragma unroll 1
+    for (int piece = 0; piece < 4; ++piece) {
+        const int row = piece / 2 * 8, column = piece % 2 * 8;
+        double a, b, c[2], *at = sum + row * 16 + column;
+        asm volatile("wmma.load.c.sync.aligned.row.m8n8k4.f64 {%0, %1}, [%2], 16;"
+                     : "=d"(c[0]), "=d"(c[1])
+                     : "l"(at)
+                     : "memory");
+#pragma unroll
+        for (int k = 0; k < 16; k += 4) {
+            asm volatile("wmma.load.a.sync.aligned.row.m8n8k4.f64 {%0}, [%1], 16;"
+                         : "=d"(a)
+                         : "l"(left + row * 16 + k)
+                         : "memory");
+            asm volatile("wmma.load.b.sync.aligned.col.m8n8k4.f64 {%0}, [%1], 16;"
+                         : "=d"(b)
+                         : "l"(right + column * 16 + k)
+                         : "memory");
+            asm volatile("wmma.mma.sync.aligned.row.col.m8n8k4.rn.f64.f64.f64.f64 {%0, %1}, {%2}, {%3}, {%0, %1};"
+                         : "+d"(c[0]), "+d"(c[1])
+                         : "d"(a), "d"(b));
+        }
+        asm volatile("wmma.store.d.sync.aligned.row.m8n8k4.f64 [%2], {%0, %1}, 16;" ::"d"(c[0]), "d"(c[1]), "l"(at)
+                     : "memory");
+    }
+    __syncwarp();
+#else
+    __trap();
 #endif
 }
 

@@ -4,7 +4,7 @@ Memory is really stored, loaded and compared, and products are really multiplied
 A small product stands for the large one that is declared: the medium charges its clock and heat for the large one.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from gpucert.stress import answers, fills, patterns
 from gpucert.stress.backend import (
+    PARTITIONS,
     UNIT_OF,
     WORD_BYTES,
     Answer,
@@ -46,6 +47,14 @@ REAL_COPY_WORDS = 1 << 16
 FLOP_PER_ANSWER = 2 * answers.STEPS * answers.THREADS
 
 _MASK = (1 << 64) - 1
+_WITHOUT_RATE = {
+    ArithmeticUnit.SHARED,
+    ArithmeticUnit.REGISTERS,
+    ArithmeticUnit.SHUFFLE,
+    ArithmeticUnit.ATOMICS,
+    ArithmeticUnit.BRANCHES,
+}
+"""Charged as whole-number arithmetic, because nobody states how fast they are."""
 _BITS = {4: np.uint32, 8: np.uint64}
 _BYTES_PER_TOUCH = {"read": (1.0, 0.0), "write": (0.0, 1.0), "copy": (0.5, 0.5)}
 
@@ -105,9 +114,17 @@ class HostBackend:
         return Sweep(region.words, 0, 0, 0, (), seconds)
 
     def verify(
-        self, region: Region, pattern: Pattern, then_write: Pattern | None = None, *, descending: bool = False
+        self,
+        region: Region,
+        pattern: Pattern,
+        then_write: Pattern | None = None,
+        *,
+        descending: bool = False,
+        beside: Callable[[], None] | None = None,
     ) -> Sweep:
-        """Load and compare every word, and replace it in the same pass if asked to."""
+        """Load and compare every word, and replace it in the same pass if asked to; a medium does one after another."""
+        if beside is not None:
+            beside()
         found = _Found()
         for first, count, sm in self._tiles(region, descending=descending):
             found.compare(first, self._medium.load(first, count, sm), patterns.words(pattern, first, count), sm)
@@ -166,12 +183,21 @@ class HostBackend:
         Raises UnitNotOfferedError.
         """
         right = _right_answers(unit, seed)
-        given = []
-        for sm in range(self._sms):
-            wrong = sum(not np.array_equal(self._medium.compute(unit, sm, right), right) for _ in range(repeats))
-            given.append(Answer(sm, unit, repeats, wrong))
-        self._medium.spend(Work(kind="arithmetic", flop=float(FLOP_PER_ANSWER * repeats * self._sms), rate=unit.value))
-        return tuple(given)
+        given = tuple(self._answer(unit, sm, repeats, right) for sm in range(self._sms))
+        rate = ArithmeticUnit.INT32 if unit in _WITHOUT_RATE else unit.part
+        self._medium.spend(Work(kind="arithmetic", flop=float(FLOP_PER_ANSWER * repeats * self._sms), rate=rate.value))
+        return given
+
+    def _answer(self, unit: ArithmeticUnit, sm: int, repeats: int, right: Words) -> Answer:
+        given = [self._medium.compute(unit, sm, right) for _ in range(repeats)]
+        wrong = [words for words in given if words is not right and not np.array_equal(words, right)]
+        if not wrong:
+            return Answer(sm, unit, repeats, 0)
+        threads = np.flatnonzero((np.array(wrong) != right).any(axis=0))
+        thread = int(np.flatnonzero(wrong[0] != right)[0])
+        first = WrongWord(thread, int(right[thread]), int(wrong[0][thread]), sm)
+        partitions = np.unique(threads // answers.WARP % PARTITIONS)
+        return Answer(sm, unit, repeats, len(wrong), tuple(partitions.tolist()), first)
 
     def copy(self, size_bytes: int, direction: str, seed: int) -> Copy:
         """Send a random pattern over the link; the first half MiB of it is real."""
@@ -284,7 +310,7 @@ def _right_answers(unit: ArithmeticUnit, seed: int) -> Words:
     return right
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=128)
 def _right_product(dtype: DType, seed: int, *, exact: bool) -> Numbers:
     """The corner of the product, summed in FP64 for FP64 and in FP32 for every other type; kept like the answers."""
     left, right = (_operand(dtype, fills.operand_seed(seed, side), exact=exact) for side in (0, 1))

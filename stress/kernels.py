@@ -4,7 +4,8 @@ import hashlib
 import re
 from importlib.resources import files
 
-from gpucert.stress.answers import THREADS
+from gpucert.stress.answers import THREADS, WARP
+from gpucert.stress.backend import ArithmeticUnit, UnitNotOfferedError
 
 ENTRIES: dict[str, tuple[str, ...]] = {
     "memory_scan": ("memory_write", "memory_verify", "memory_peek", "memory_poke"),
@@ -12,7 +13,20 @@ ENTRIES: dict[str, tuple[str, ...]] = {
     "burn": ("burn",),
     "gemm": ("matrix_fill", "matrix_compare"),
     "sm_answers": ("answers_int32", "answers_fp32", "answers_fp64", "answers_sfu"),
-    "sm_answers_tensor": ("answers_tensor",),
+    "sm_answers_moves": (
+        "answers_shared",
+        "answers_registers",
+        "answers_shuffle",
+        "answers_atomics",
+        "answers_branches",
+    ),
+    "sm_answers_tensor": (
+        "answers_tensor",
+        "answers_tensor_bf16",
+        "answers_tensor_tf32",
+        "answers_tensor_int8",
+        "answers_tensor_fp64",
+    ),
 }
 """The kernels of each .cu file."""
 
@@ -22,7 +36,6 @@ OPTIONS = ("-std=c++17", f"-DTHREADS={THREADS}")
 ARCHITECTURES = (60, 61, 70, 75, 80, 86, 89, 90, 100, 103, 120)
 """Compute capabilities that gpucert supports, times ten; the first three need CUDA 12."""
 FIRST_OF_CUDA_13 = 75
-FIRST_WITH_TENSOR_CORES = 70
 FIRST_WITH_BF16 = 80
 
 BLOCKS_PER_SM = 8
@@ -31,8 +44,9 @@ ROW_WORDS = 4
 """Words of a block's row of counts, and of one line of the log: see tally.cuh."""
 LOG_CAPACITY = 4096
 """Wrong words that are kept of one launch, the first ones."""
-ANSWER_WORDS = THREADS + 2
-"""Words of a block's known answer: SM at the start, SM at the end, the signatures."""
+WARPS = THREADS // WARP
+ANSWER_WORDS = 2 + WARPS + THREADS
+"""Words of a block's known answer: SM at the start, SM at the end, the slot of each warp, the signatures."""
 
 _INCLUDE = re.compile(r'^#include "(\w+\.cuh)"\n', re.MULTILINE)
 
@@ -54,6 +68,17 @@ def version() -> str:
     """Twelve hexadecimal digits that change whenever a kernel does."""
     text = "".join(source(name) for name in sorted(ENTRIES)) + " ".join(OPTIONS)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def entry(unit: ArithmeticUnit) -> str:
+    """The kernel of a unit's answers."""
+    return f"answers_{unit.value}"
+
+
+def offers(unit: ArithmeticUnit, capability: int) -> None:
+    """Raises UnitNotOfferedError where the architecture (compute capability times ten) has no answer of this unit."""
+    if capability < unit.first_capability:
+        raise UnitNotOfferedError(f"{unit.value} answers start with compute capability {unit.first_capability / 10}")
 
 
 def blocks(sm_count: int) -> int:

@@ -6,7 +6,7 @@ the card did not make: patterns that repeat are summed from one period; of all o
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from statistics import median
 
@@ -130,16 +130,17 @@ class Sweeper:
         regions: Regions | None = None,
         *,
         descending: bool = False,
+        beside: Callable[[], None] | None = None,
     ) -> None:
         """Compare everywhere, from memory and not from L2, and replace in the same pass if asked to.
 
-        Raises ClearAnswerError.
+        `beside` is other work for the card meanwhile. Raises ClearAnswerError.
         """
         self.backend.flush()
         wrong = 0
         for region in _ordered(regions or self.regions, descending=descending):
             rested = self.backend.seconds() - self._touched_s.get(region, self.backend.seconds())
-            sweep = self.backend.verify(region, pattern, then_write, descending=descending)
+            sweep = self.backend.verify(region, pattern, then_write, descending=descending, beside=beside)
             self._touched_s[region] = self.backend.seconds()
             self.books.take(region, sweep, replaced=then_write is not None)
             if sweep.bad_words:

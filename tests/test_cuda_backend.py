@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from gpucert.stress import backend as contract
-from gpucert.stress import cuda_card, cuda_matrices, kernels, patterns, phases
+from gpucert.stress import cuda_card, cuda_matrices, kernels, patterns, phases, under_load
 from gpucert.stress.backend import ArithmeticUnit, Backend, DType, Pattern, PatternKind, Region
 from gpucert.stress.cuda import CudaBackend, NoCudaError
 from gpucert.stress.memory_scan import PROFILES, Profile, Scan, scan
@@ -262,7 +262,7 @@ def test_every_sm_answers_and_the_wrong_one_is_named(
     gpu: CudaBackend, fake: FakeCuda, unit: ArithmeticUnit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("gpucert.stress.answers.STEPS", 64)
-    made = fake.built["sm_answers_tensor" if unit is ArithmeticUnit.TENSOR else "sm_answers"]
+    made = fake.built[next(name for name, entries in kernels.ENTRIES.items() if kernels.entry(unit) in entries)]
     steps = 64
     right = contract.Answer(0, unit, 2, 0), contract.Answer(1, unit, 2, 0)
     monkeypatch.setattr("gpucert.stress.answers.signatures", _with_steps(steps))
@@ -438,6 +438,31 @@ def test_the_scan_names_a_stuck_cell_below_the_loads(little: FakeCuda, gpu: Cuda
     gpu.release(regions)
     done = scanned(gpu, SHORT)
     assert {(one.expected ^ one.actual, one.kind) for one in done.located} == {(1 << 40, "hard")}
+
+
+@pytest.mark.parametrize("ill", ["", "memory", "product"])
+def test_memory_and_products_are_checked_beside_each_other(
+    little: FakeCuda, gpu: CudaBackend, ill: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sweeps leave room on every SM, and what is wrong on one side is not wrong on the other."""
+    monkeypatch.setattr(under_load, "SIZE", SIZE)
+    reserve = gpu.reserve
+
+    def taken(headroom: int) -> tuple[Region, ...]:
+        regions = reserve(headroom)
+        if ill == "memory":
+            little.built["memory_scan"].plant(regions[0].handle + 8 * 5000, set_bits=1 << 40, keep=(1 << 64) - 1)
+        return regions
+
+    monkeypatch.setattr(gpu, "reserve", taken)
+    if ill == "product":
+        little.wrong_products = dict.fromkeys(range(little.products + 3, little.products + 9), 5)
+    done = under_load.compare_under_load(gpu, DType.FP32, 3, lambda: 0.0, lambda *_: None, lambda _: None)
+    assert (done.books.wrong_words > 0, done.wrong > 0) == (ill == "memory", ill == "product")
+    assert done.books.words_compared > 0
+    assert done.elements >= SIZE * SIZE
+    beside = {blocks for name, blocks, _ in little.launched if name == "memory_verify"}
+    assert beside == {2, 2 * kernels.BLOCKS_PER_SM}
 
 
 def test_an_allocation_that_fails_half_way_is_memory_that_was_not_covered(

@@ -3,11 +3,12 @@
 import ctypes
 import importlib.util
 import re
+import struct
 from pathlib import Path
 
 import pytest
 
-from gpucert.stress import kernels
+from gpucert.stress import answers, kernels
 
 LIBRARIES = {12: "cuda_nvrtc/lib/libnvrtc.so.12", 13: "cu13/lib/libnvrtc.so.13"}
 PACKAGES = {12: "nvidia-cuda-nvrtc-cu12", 13: "nvidia-cuda-nvrtc"}
@@ -63,6 +64,34 @@ def test_compiles_without_a_warning(name: str, major: int, architecture: int) ->
     assert DEPRECATION.sub("", log).strip() == ""
     for entry in kernels.ENTRIES[name]:
         assert f".text.{entry}\0".encode() in binary
+
+
+REGISTERS, FRAME = 0x2F, 0x11
+"""Attributes of a kernel in `.nv.info`: registers of a thread, and bytes of stack; each with the kernel's symbol."""
+
+
+def attributes(binary: bytes, which: int) -> list[int]:
+    """The values of one attribute for all kernels of a binary (an ELF file of 64 bits)."""
+    (table,) = struct.unpack_from("<Q", binary, 40)
+    count, names = struct.unpack_from("<HH", binary, 60)
+    heads = [struct.unpack_from("<IIQQQQIIQQ", binary, table + 64 * number) for number in range(count)]
+    texts = binary[heads[names][4] :]
+    (info,) = (head for head in heads if texts[head[0] :].partition(b"\0")[0] == b".nv.info")
+    found, at, end = [], info[4], info[4] + info[5]
+    while at < end:
+        form, attribute, size = struct.unpack_from("<BBH", binary, at)
+        if form == 4 and attribute == which:
+            found.append(struct.unpack_from("<II", binary, at + 4)[1])
+        at += 4 + (size if form == 4 else 0)
+    return found
+
+
+@pytest.mark.parametrize(("major", "architecture"), CASES)
+def test_registers_are_asked_in_registers_and_nothing_is_spilled(major: int, architecture: int) -> None:
+    """192 values in each of 256 threads fill three quarters of the register file, if the compiler leaves them there."""
+    binary, _ = compiled(nvrtc(major), kernels.source("sm_answers_moves"), architecture)
+    assert max(attributes(binary, REGISTERS)) > answers.HELD
+    assert set(attributes(binary, FRAME)) == {0}
 
 
 def test_the_compiler_would_have_complained() -> None:

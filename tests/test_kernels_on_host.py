@@ -19,7 +19,9 @@ COUNT = 5 * TILE_WORDS + 6
 """Five whole tiles and a rest of three pairs, over three blocks."""
 FIRST = (1 << 33) + 4
 """Beyond 32 bits, because an index cut to 32 bits must be noticed."""
-STEPS = 64
+STEPS = 256
+SIGNED = 2 + kernels.WARPS
+"""Where the signatures begin in a row of answers."""
 
 PATTERNS = [
     Pattern(PatternKind.OWN, 0x1234_5678_9ABC_DEF0),
@@ -66,7 +68,7 @@ def unit(request: pytest.FixtureRequest) -> ArithmeticUnit:
 
 @pytest.fixture(scope="module")
 def chains(tmp_path_factory: pytest.TempPathFactory, unit: ArithmeticUnit) -> HostKernels:
-    return built("sm_answers_tensor" if unit is ArithmeticUnit.TENSOR else "sm_answers", tmp_path_factory)
+    return built(next(name for name, made in kernels.ENTRIES.items() if kernels.entry(unit) in made), tmp_path_factory)
 
 
 class Counts:
@@ -340,7 +342,7 @@ def test_reading_depends_on_every_word_that_is_read(stream: HostKernels) -> None
 def ask(chains: HostKernels, unit: ArithmeticUnit, seed: int, wrong: int = ALL_ONES) -> NDArray[np.uint64]:
     rows = words(BLOCKS * kernels.ANSWER_WORDS)
     chains.set_sms(BLOCKS, wrong)
-    chains.call(f"answers_{unit.value}", rows.ctypes.data, seed, STEPS, blocks=BLOCKS)
+    chains.call(kernels.entry(unit), rows.ctypes.data, seed, STEPS, blocks=BLOCKS)
     return rows.reshape(BLOCKS, -1)
 
 
@@ -348,10 +350,11 @@ def test_known_answers_equal_their_twin_on_every_sm(chains: HostKernels, unit: A
     for seed in (0, 1, ALL_ONES):
         rows = ask(chains, unit, seed)
         assert rows[:, :2].tolist() == [[sm, sm] for sm in range(BLOCKS)]
-        assert (rows[:, 2:] == answers.signatures(unit, seed, STEPS)).all()
+        assert rows[:, 2:SIGNED].tolist() == [list(range(kernels.WARPS))] * BLOCKS
+        assert (rows[:, SIGNED:] == answers.signatures(unit, seed, STEPS)).all()
 
 
 def test_a_wrong_product_on_one_sm_is_wrong_there_alone(chains: HostKernels, unit: ArithmeticUnit) -> None:
     rows = ask(chains, unit, 5, wrong=1)
-    same = (rows[:, 2:] == answers.signatures(unit, 5, STEPS)).any(axis=1)
+    same = (rows[:, SIGNED:] == answers.signatures(unit, 5, STEPS)).any(axis=1)
     assert same.tolist() == [True, False, True]

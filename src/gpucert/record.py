@@ -299,7 +299,7 @@ class Mismatch(Struct, frozen=True, gc=False, forbid_unknown_fields=True, kw_onl
 
     phase: str
     offset: Whole
-    """Bytes from the start of the tested memory, or the element's index for a matrix."""
+    """Bytes from the start of the tested memory, the element's index for a matrix, the thread of an SM's answer."""
     expected: Word
     actual: Word
     flips: Whole
@@ -307,6 +307,8 @@ class Mismatch(Struct, frozen=True, gc=False, forbid_unknown_fields=True, kw_onl
     owner: Whole | None = None
     """For an alias: the offset, in bytes, of the memory that the wrong value belongs to."""
     reader_sm: Whole | None = None
+    partitions: tuple[Whole, ...] = ()
+    """Of a wrong answer: the sub-partitions of the SM, 0 to 3, whose threads were wrong."""
     at_s: float = 0.0
     again: Whole = 0
     """How often it was wrong again."""

@@ -17,6 +17,7 @@ class Unit(StrEnum):
     BYTE_PER_CLOCK = "B/clk"
     GBYTE_PER_SECOND = "GB/s"
     GFLOP_PER_JOULE = "GFLOP/J"
+    HERTZ = "Hz"
     JOULE = "J"
     MEGAHERTZ = "MHz"
     MIBIBYTE = "MiB"

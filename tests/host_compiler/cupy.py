@@ -1,5 +1,6 @@
 """CuPy as far as gpucert uses it, over host memory and host-compiled kernels: a GPU that is none."""
 
+import contextlib
 import ctypes
 import sys
 import time
@@ -52,7 +53,7 @@ class FakeCuda:
     def install(self, patch: pytest.MonkeyPatch) -> None:
         """Put the modules where `import cupy` finds them."""
         runtime = types.SimpleNamespace(**{name: getattr(self, name) for name in RUNTIME}, **CONSTANTS)
-        cuda = module("cupy.cuda", runtime=runtime, Event=self.event, set_allocator=lambda _: None)
+        cuda = module("cupy.cuda", runtime=runtime, Event=self.event, Stream=FakeStream, set_allocator=lambda _: None)
         libs = module("cupy_backends.cuda.libs", cublas=self, nvrtc=types.SimpleNamespace(getVersion=lambda: (13, 0)))
         cupy = module("cupy", __version__="0", cuda=cuda, RawModule=self.raw_module)
         backends = {"cupy_backends": module("cupy_backends"), "cupy_backends.cuda": module("cupy_backends.cuda")}
@@ -154,6 +155,16 @@ class FakeCuda:
         if spoiled is not None:
             matrix_view(c, c_type, m * n)[spoiled] += 1
         self.products += 1
+
+
+class FakeStream(contextlib.nullcontext[None]):
+    """A stream of its own: what is queued is done at once."""
+
+    ptr = 7
+
+    def __init__(self, *, non_blocking: bool) -> None:
+        assert non_blocking
+        super().__init__()
 
 
 class FakeModule:

@@ -134,6 +134,7 @@ DEVICE u64 block_index() { return host::block; }
 DEVICE u64 block_count() { return host::blocks_in_grid; }
 DEVICE void block_barrier() { host::meet(); }
 DEVICE u32 sm_id() { return u32(host::block % host::sm_count); }
+DEVICE u32 warp_slot() { return u32(host::thread / 32); }
 
 DEVICE u64 load_word(u64 address) { return host::faulty(address, *reinterpret_cast<volatile u64 *>(address)); }
 DEVICE void store_word(u64 address, u64 word) {
@@ -154,6 +155,39 @@ DEVICE void store_plain(u64 address, Pair pair) { store_pair(address, pair); }
 DEVICE void report_word(u64 address, u64 word) { *reinterpret_cast<volatile u64 *>(address) = word; }
 DEVICE u64 draw_ticket(u64 address) { return (*reinterpret_cast<u64 *>(address))++; }
 DEVICE u64 tickets_drawn(u64 address) { return *reinterpret_cast<u64 *>(address); }
+
+DEVICE u64 *spare_shared() {
+    alignas(32) static u64 spare[3 * THREADS];
+    return spare;
+}
+DEVICE u64 spare_shared_bytes() { return 3 * THREADS * 8; }
+DEVICE u64 load_shared(const u64 *word) { return host::disturbed<u64, u64>(*word); }
+DEVICE void store_shared(u64 *word, u64 value) { *word = value; }
+DEVICE void add_to(u32 *word, u32 value) { *word += host::disturbed<u32, u32>(value); }
+DEVICE void xor_to(u32 *word, u32 value) { *word ^= host::disturbed<u32, u32>(value); }
+DEVICE void swap_add_to(u32 *word, u32 value) { *word += value; }
+DEVICE u32 keep(u32 value) { return host::disturbed<u32, u32>(value); }
+
+// What every thread of the block says, once all of them have said it.
+DEVICE u32 *said(u32 value) {
+    static u32 values[THREADS];
+    values[host::thread] = value;
+    host::meet();
+    return values;
+}
+DEVICE u32 lane_from(u32 value, u32 lane) {
+    const u32 heard = said(value)[(host::thread & ~31u) + lane];
+    host::meet();
+    return host::disturbed<u32, u32>(heard);
+}
+DEVICE u32 lane_across(u32 value, u32 mask) { return lane_from(value, (host::thread & 31u) ^ mask); }
+DEVICE u32 votes(u32 yes) {
+    const u32 *values = said(yes) + (host::thread & ~31u);
+    u32 ballot = 0;
+    for (u32 lane = 0; lane < 32; ++lane) ballot |= values[lane] << lane;
+    host::meet();
+    return ballot;
+}
 
 DEVICE u32 multiply_high(u32 a, u32 b) { return host::disturbed<u32, u32>(u32((u64(a) * b) >> 32)); }
 DEVICE u32 ones(u32 word) { return u32(std::popcount(word)); }
@@ -177,18 +211,31 @@ DEVICE float power_of_two(float x) { return float(std::exp2(double(x))); }
 DEVICE float logarithm(float x) { return float(std::log2(double(x))); }
 DEVICE float sine(float x) { return float(std::sin(double(x))); }
 
-DEVICE float half_value(u16 half) {
-    const float size = std::ldexp(1.0f + (half & 0x3FF) / 1024.0f, int(half >> 10 & 0x1F) - 15);
-    return half >> 15 ? -size : size;
-}
+struct Half {
+    u16 bits;
+};
+struct Brain {
+    u16 bits;
+};
 
-DEVICE void tensor_multiply_add(const u16 *left, const u16 *right, float *sum) {
+DEVICE float value_of(Half half) {
+    const float size = std::ldexp(1.0f + (half.bits & 0x3FF) / 1024.0f, int(half.bits >> 10 & 0x1F) - 15);
+    return half.bits >> 15 ? -size : size;
+}
+DEVICE float value_of(Brain brain) { return single_of(u32(brain.bits) << 16); }
+DEVICE float value_of(float number) { return number; }
+DEVICE double value_of(double number) { return number; }
+DEVICE int value_of(signed char number) { return number; }
+
+DEVICE int multiply(int a, int b) { return host::disturbed<int, u32>(a * b); }
+
+template <class Number, class Sum>
+DEVICE void tensor_multiply_add(const Number *left, const Number *right, Sum *sum) {
     host::meet();
     if (host::thread % 32 == 0)
         for (int row = 0; row < 16; ++row)
             for (int column = 0; column < 16; ++column)
                 for (int k = 0; k < 16; ++k)
-                    sum[row * 16 + column] +=
-                        multiply(half_value(left[row * 16 + k]), half_value(right[column * 16 + k]));
+                    sum[row * 16 + column] += multiply(value_of(left[row * 16 + k]), value_of(right[column * 16 + k]));
     host::meet();
 }

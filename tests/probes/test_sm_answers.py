@@ -1,9 +1,15 @@
-"""Known answers: every SM asked, the wrong one named, units that a model lacks said to be missing."""
+"""Known answers: every SM asked, the wrong one named with its part, units that a model lacks said to be missing."""
+
+from typing import get_args
 
 import pytest
 
+from gpucert.device.simulated.faults import Part
 from gpucert.reading import Absence, Absent
+from gpucert.stress.backend import ArithmeticUnit
 from tests.fakes import faulty, run_probe
+
+WRONG = {f"{unit.value}_wrong" for unit in ArithmeticUnit}
 
 
 def test_every_sm_answers_rightly() -> None:
@@ -11,13 +17,28 @@ def test_every_sm_answers_rightly() -> None:
     assert bench.number("sms_reached") == bench.number("sms_present") == 108
     assert bench.number("sms_wrong") == 0
     assert not bench.unset
+    assert not bench.mismatches
 
 
-@pytest.mark.parametrize("unit", ["int32", "fp32", "fp64", "tensor", "sfu"])
-def test_a_wrong_unit_is_named_with_its_sm(unit: str) -> None:
-    bench = run_probe("sm_answers", faulty(f'kind = "sm_arithmetic"\nsm = 17\nunit = "{unit}"\nevery = 1000'))
-    assert bench.number("sms_wrong") == bench.number(f"{unit}_wrong") == 1
-    assert bench.where["sms_wrong"] == f"SM 17 ({unit})"
+@pytest.mark.parametrize("part", [one for group in get_args(Part) for one in get_args(group) or (group,)])
+def test_a_wrong_part_is_named_with_its_sm(part: str) -> None:
+    bench = run_probe("sm_answers", faulty(f'kind = "sm_arithmetic"\nsm = 17\nunit = "{part}"\nevery = 1000'))
+    units = {unit for unit in ArithmeticUnit if unit.part.value == part}
+    assert {name for name in WRONG if bench.number(name)} == {f"{unit.value}_wrong" for unit in units}
+    assert bench.number("sms_wrong") == 1
+    assert {one.reader_sm for one in bench.mismatches} == {17}
+    assert {one.phase.partition(",")[0] for one in bench.mismatches} == {unit.value for unit in units}
+    assert all(one.kind == "compute" and 0 < one.again <= one.tries == 13 for one in bench.mismatches)
+    assert all(one.expected != one.actual for one in bench.mismatches)
+
+
+@pytest.mark.parametrize("partition", range(4))
+def test_a_wrong_sub_partition_is_named(partition: int) -> None:
+    bench = run_probe(
+        "sm_answers", faulty(f'kind = "sm_arithmetic"\nsm = 3\nunit = "fp32"\npartition = {partition}\nevery = 50')
+    )
+    assert [one.partitions for one in bench.mismatches] == [(partition,)]
+    assert bench.mismatches[0].offset // 32 % 4 == partition
 
 
 def test_a_chip_that_is_wrong_everywhere_is_wrong_everywhere() -> None:
@@ -25,8 +46,17 @@ def test_a_chip_that_is_wrong_everywhere_is_wrong_everywhere() -> None:
     assert bench.number("fp32_wrong") == 108
 
 
-def test_a_chip_without_tensor_cores_says_so() -> None:
-    bench = run_probe("sm_answers", 'model = "Tesla P100-PCIE-16GB"\n')
-    value = bench.values["tensor_wrong"]
-    assert isinstance(value, Absent)
-    assert value.absent is Absence.NOT_SUPPORTED
+@pytest.mark.parametrize(
+    ("model", "missing"),
+    [
+        ("Tesla P100-PCIE-16GB", {"tensor", "tensor_bf16", "tensor_tf32", "tensor_int8", "tensor_fp64"}),
+        ("Tesla V100-SXM2-32GB", {"tensor_bf16", "tensor_tf32", "tensor_int8", "tensor_fp64"}),
+        ("Tesla T4", {"tensor_bf16", "tensor_tf32", "tensor_fp64"}),
+        ("NVIDIA H100 80GB HBM3", set()),
+    ],
+)
+def test_what_a_chip_cannot_multiply_is_not_supported(model: str, missing: set[str]) -> None:
+    bench = run_probe("sm_answers", f'model = "{model}"\n')
+    absent = {name: value for name, value in bench.values.items() if isinstance(value, Absent)}
+    assert set(absent) == {f"{unit}_wrong" for unit in missing}
+    assert all(value.absent is Absence.NOT_SUPPORTED for value in absent.values())

@@ -205,14 +205,31 @@ def test_a_narrow_slot_is_not_named_for_what_the_card_did(healthy: Record) -> No
 
 
 def test_every_wrong_sm_is_named(healthy: Record) -> None:
-    answers = with_value(healthy, "sm_answers", "sms_wrong", value=1, where="SM 3 (fp32)")
-    first = next(step for step in answers.steps if step.probe == "sm_answers")
-    other = tuple(
-        structs.replace(one, where="SM 77 (fp64)") if one.name == "sms_wrong" else one for one in first.measurements
-    )
-    again = structs.replace(first, index=11, measurements=other)
-    (sm,) = (one for one in judged(with_steps(answers, again)).diagnoses if one.code == "compute.sm")
-    assert sm.where == "SM 3 (fp32), SM 77 (fp64)"
+    def wrong(sm: int, part: str, *partitions: int, again: int = 3) -> Mismatch:
+        return Mismatch(
+            phase=f"{part}, round 1", offset=40, expected="00", actual="01", flips=1, kind="compute", reader_sm=sm,
+            partitions=partitions, again=again, tries=13,
+        )  # fmt: skip
+
+    step = next(step for step in healthy.steps if step.probe == "sm_answers")
+    tensor = ("tensor", "tensor_bf16", "tensor_tf32", "tensor_int8", "tensor_fp64")
+    first = structs.replace(step, mismatches=(wrong(3, "fp32", 1), wrong(3, "sfu", 1, 2)))
+    again = structs.replace(step, index=11, mismatches=tuple(wrong(77, part, 0, 1, 2, 3) for part in tensor))
+    one_type = structs.replace(step, index=12, mismatches=(wrong(5, "tensor_bf16", again=1),))
+    told = [
+        [
+            (one.where, one.confidence)
+            for one in judged(with_steps(healthy, *steps)).diagnoses
+            if one.code == "compute.sm"
+        ]
+        for steps in ((first,), (again,), (one_type,), (first, again))
+    ]
+    assert told == [
+        [("SM 3 partition 1 and 2 (fp32, sfu)", "certain")],
+        [("SM 77 (tensor)", "certain")],
+        [("SM 5 (tensor_bf16)", "likely")],
+        [("SM 3 partition 1 and 2 (fp32, sfu), SM 77 (tensor)", "certain")],
+    ]
 
 
 def test_a_unit_that_is_wrong_everywhere_hides_no_other(healthy: Record) -> None:
@@ -220,7 +237,7 @@ def test_a_unit_that_is_wrong_everywhere_hides_no_other(healthy: Record) -> None
     answers = with_value(answers, "sm_answers", "fp32_wrong", value=1)
     answers = with_value(answers, "sm_answers", "sms_wrong", value=108, where="SM 0 (int32), SM 1 (int32)")
     told = {one.code: one.where for one in judged(answers).diagnoses}
-    assert told == {"compute.repeatable": "int32", "compute.sm": "fp32"}
+    assert told == {"compute.repeatable": "int32", "compute.sm": "fp32"}, "also from counts alone"
 
 
 def test_an_alias_hides_no_bad_cell(healthy: Record) -> None:

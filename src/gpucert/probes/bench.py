@@ -7,7 +7,8 @@ from typing import Protocol
 
 from gpucert.reading import Absence, Absent, Reading, number
 from gpucert.record import Counters, Identity, Mismatch, Sample, Settings
-from gpucert.stress.backend import Backend
+from gpucert.stress.backend import WORD_BYTES, Backend, WrongWord
+from gpucert.stress.wrong_words import Located
 from gpucert.units import Unit
 
 
@@ -97,6 +98,37 @@ class Probe:
     run: Callable[[Bench], None]
     loads_card: bool = True
     """False for probes that only read: they run without a compute library."""
+
+
+def wrong_word(located: Located) -> Mismatch:
+    """A wrong word of the memory that was looked into, for the record."""
+    return Mismatch(
+        phase=located.phase,
+        offset=located.word * WORD_BYTES,
+        expected=f"{located.expected:016x}",
+        actual=f"{located.actual:016x}",
+        flips=(located.expected ^ located.actual).bit_count(),
+        kind=located.kind,
+        owner=None if located.owner is None else located.owner * WORD_BYTES,
+        reader_sm=located.sm,
+        at_s=located.at_s,
+        again=located.wrong_again,
+        tries=located.tries,
+    )
+
+
+def wrong_value(wrong: WrongWord, phase: str, at_s: float) -> Mismatch:
+    """A wrong answer of the arithmetic, for the record; an SM that nobody knows is below 0."""
+    return Mismatch(
+        phase=phase,
+        offset=wrong.word,
+        expected=f"{wrong.expected:016x}",
+        actual=f"{wrong.actual:016x}",
+        flips=(wrong.expected ^ wrong.actual).bit_count(),
+        kind="compute",
+        reader_sm=wrong.sm if wrong.sm >= 0 else None,
+        at_s=at_s,
+    )
 
 
 def mean(samples: Sequence[Sample], channel: str) -> Reading[float]:

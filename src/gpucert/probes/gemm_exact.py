@@ -4,9 +4,8 @@ Peers compare a GPU with itself, so that a fault that repeats passes everywhere.
 host, and whole numbers that every type holds exactly leave no tolerance for a fault to hide in.
 """
 
-from gpucert.probes.bench import Bench, Measure, Probe
+from gpucert.probes.bench import Bench, Measure, Probe, wrong_value
 from gpucert.reading import Absence, Absent
-from gpucert.record import Mismatch
 from gpucert.stress.backend import DType, Product, UnitNotOfferedError
 from gpucert.units import Unit
 
@@ -47,18 +46,7 @@ def _multiply(bench: Bench, dtype: DType, types_left: int) -> list[Product]:
 def _record(bench: Bench, dtype: DType, products: list[Product]) -> None:
     wrong = [element for product in products for element in product.first_wrong]
     for element in wrong[:MOST_RECORDED]:
-        bench.mismatch(
-            Mismatch(
-                phase=f"exact {dtype.value}",
-                offset=element.word,
-                expected=f"{element.expected:016x}",
-                actual=f"{element.actual:016x}",
-                flips=(element.expected ^ element.actual).bit_count(),
-                kind="compute",
-                reader_sm=element.sm if element.sm >= 0 else None,
-                at_s=bench.card.now_s(),
-            )
-        )
+        bench.mismatch(wrong_value(element, f"exact {dtype.value}", bench.card.now_s()))
 
 
 PROBE = Probe(

@@ -4,10 +4,8 @@ Peers test a few percent of a large card through a truncated size, or never coun
 compared, sums what it loaded, and plants faults of its own first: a scan that misses one of those proves nothing.
 """
 
-from gpucert.probes.bench import Bench, Measure, Probe
+from gpucert.probes.bench import Bench, Measure, Probe, wrong_word
 from gpucert.reading import Absence, Absent, Reading
-from gpucert.record import Mismatch
-from gpucert.stress.backend import WORD_BYTES
 from gpucert.stress.memory_scan import PROFILES, Located, scan
 from gpucert.units import Unit
 
@@ -20,7 +18,7 @@ def run(bench: Bench) -> None:
     corrections = _Corrections(bench)
 
     def report(located: Located) -> None:
-        bench.mismatch(_mismatch(located))
+        bench.mismatch(wrong_word(located))
 
     done = scan(bench.backend, profile, bench.seed, bench.time_left, bench.progress, report, corrections.seen)
     bench.measure("coverage", done.coverage_percent)
@@ -66,22 +64,6 @@ class _Corrections:
 
 def _clean(value: float | None) -> Reading[float]:
     return Absent(Absence.UNKNOWN, "errors were found") if value is None else value
-
-
-def _mismatch(located: Located) -> Mismatch:
-    return Mismatch(
-        phase=located.phase,
-        offset=located.word * WORD_BYTES,
-        expected=f"{located.expected:016x}",
-        actual=f"{located.actual:016x}",
-        flips=(located.expected ^ located.actual).bit_count(),
-        kind=located.kind,
-        owner=None if located.owner is None else located.owner * WORD_BYTES,
-        reader_sm=located.sm,
-        at_s=located.at_s,
-        again=located.wrong_again,
-        tries=located.tries,
-    )
 
 
 PROBE = Probe(

@@ -1,71 +1,124 @@
-"""SM answers: every streaming multiprocessor works through chains whose end is known, unit by unit.
+"""SM answers: every streaming multiprocessor works through chains whose end is known, part by part.
 
 A matrix product tells that an answer is wrong, but not who gave it. Here each SM answers alone, several times, and is
-compared with a reference that the card did not make; a wrong one is named.
+compared with a reference that the card did not make; a wrong one is named, with its part and its sub-partition, and is
+asked again, because a fault that comes again is another one than a fault that came once.
 """
 
-from gpucert.probes.bench import Bench, Measure, Probe
+from dataclasses import dataclass, field
+
+from msgspec import structs
+
+from gpucert.probes.bench import Bench, Measure, Probe, wrong_value
 from gpucert.reading import Absence, Absent
+from gpucert.record import Mismatch
 from gpucert.stress.backend import Answer, ArithmeticUnit, UnitNotOfferedError
 from gpucert.units import Unit
 
 REPEATS = 3
-"""An SM is named after it was wrong in three answers or fewer repeats of a rarer fault."""
+"""Answers of each SM in a round."""
 ROUNDS = 2
-"""Rounds of new data for each unit; more where time is to be filled."""
-MOST_NAMED = 8
+"""Rounds of new data for each part; more where time is to be filled."""
+AGAIN = 10
+"""How often an SM that was wrong is asked the same once more."""
+MOST_RECORDED = 32
+"""Wrong SMs that are recorded of each part."""
+_WORDS = {
+    ArithmeticUnit.INT32: "integer",
+    ArithmeticUnit.FP32: "FP32",
+    ArithmeticUnit.FP64: "FP64",
+    ArithmeticUnit.SFU: "special-function",
+    ArithmeticUnit.SHARED: "shared-memory",
+    ArithmeticUnit.REGISTERS: "register",
+    ArithmeticUnit.SHUFFLE: "shuffle",
+    ArithmeticUnit.ATOMICS: "atomic",
+    ArithmeticUnit.BRANCHES: "branch",
+    ArithmeticUnit.TENSOR: "FP16 tensor",
+    ArithmeticUnit.TENSOR_BF16: "BF16 tensor",
+    ArithmeticUnit.TENSOR_TF32: "TF32 tensor",
+    ArithmeticUnit.TENSOR_INT8: "INT8 tensor",
+    ArithmeticUnit.TENSOR_FP64: "FP64 tensor",
+}
+
+
+@dataclass
+class _Asked:
+    """What the SMs answered for one part."""
+
+    unit: ArithmeticUnit
+    count: int = 0
+    reached: set[int] = field(default_factory=set)
+    first: dict[int, tuple[int, Answer]] = field(default_factory=dict)
+    """The first wrong answer of each SM, and the round in which it was given."""
+
+    def take(self, number: int, answers: tuple[Answer, ...]) -> None:
+        """What was answered in a round."""
+        self.count += len(answers)
+        self.reached |= {one.sm for one in answers}
+        for one in answers:
+            if one.wrong:
+                self.first.setdefault(one.sm, (number, one))
 
 
 def run(bench: Bench) -> None:
-    """Ask every unit of every SM in rounds of new data."""
-    given: dict[ArithmeticUnit, list[Answer]] = {}
+    """Ask every part of every SM in rounds of new data."""
+    asked: list[_Asked] = []
     for number, unit in enumerate(ArithmeticUnit):
         bench.progress(number / len(ArithmeticUnit), unit.value)
         try:
-            given[unit] = _rounds(bench, unit, len(ArithmeticUnit) - number)
+            asked.append(_rounds(bench, unit, len(ArithmeticUnit) - number))
         except UnitNotOfferedError as error:
             bench.measure(f"{unit.value}_wrong", Absent(Absence.NOT_SUPPORTED, str(error)))
             continue
-        bench.measure(f"{unit.value}_wrong", len(_wrong(given[unit])), n=len(given[unit]))
-    present = bench.backend.properties().sm_count
-    reached = min((len({answer.sm for answer in answers}) for answers in given.values()), default=0)
-    wrong = {sm: unit for unit, answers in given.items() for sm in sorted(_wrong(answers))}
-    bench.measure("sms_present", present)
-    bench.measure("sms_reached", reached)
-    bench.measure("sms_wrong", len(wrong), where=_places(given))
+        bench.measure(f"{unit.value}_wrong", len(asked[-1].first), n=asked[-1].count)
+        _ask_again(bench, asked[-1])
+    bench.measure("sms_present", bench.backend.properties().sm_count)
+    bench.measure("sms_reached", min((len(one.reached) for one in asked), default=0))
+    bench.measure("sms_wrong", len({sm for one in asked for sm in one.first}))
 
 
-def _rounds(bench: Bench, unit: ArithmeticUnit, units_left: int) -> list[Answer]:
-    answers = list(bench.backend.answers(unit, REPEATS, bench.seed))
-    share = bench.time_left() / units_left
-    began, number = bench.backend.seconds(), 1
+def _rounds(bench: Bench, unit: ArithmeticUnit, units_left: int) -> _Asked:
+    asked, number = _Asked(unit), 0
+    share, began = bench.time_left() / units_left, bench.backend.seconds()
     while number < ROUNDS or (bench.backend.fills_time and bench.backend.seconds() - began < 0.8 * share):
-        answers.extend(bench.backend.answers(unit, REPEATS, bench.seed + number))
+        asked.take(number, bench.backend.answers(unit, REPEATS, bench.seed + number))
         number += 1
-    return answers
+    return asked
 
 
-def _wrong(answers: list[Answer]) -> set[int]:
-    return {answer.sm for answer in answers if answer.wrong}
+def _ask_again(bench: Bench, asked: _Asked) -> None:
+    """Ask for the rounds once more in which SMs were wrong, and record each of those with what it answered then."""
+    rounds = {number for number, _ in asked.first.values()}
+    again = {
+        number: {one.sm: one for one in bench.backend.answers(asked.unit, AGAIN, bench.seed + number)}
+        for number in sorted(rounds)[:MOST_RECORDED]
+    }
+    for number, answer in list(asked.first.values())[:MOST_RECORDED]:
+        bench.mismatch(_located(bench, number, answer, again.get(number, {}).get(answer.sm)))
 
 
-def _places(given: dict[ArithmeticUnit, list[Answer]]) -> str:
-    """The SMs that were wrong, with the units, the first few of them."""
-    places = [f"SM {sm} ({unit.value})" for unit, answers in given.items() for sm in sorted(_wrong(answers))]
-    more = f" and {len(places) - MOST_NAMED} more" if len(places) > MOST_NAMED else ""
-    return ", ".join(places[:MOST_NAMED]) + more
+def _located(bench: Bench, number: int, answer: Answer, again: Answer | None) -> Mismatch:
+    """An SM that was wrong; the seed of its round is that of the step and the number of the round."""
+    assert answer.first_wrong is not None
+    given = (answer,) if again is None else (answer, again)
+    return structs.replace(
+        wrong_value(answer.first_wrong, f"{answer.unit.value}, round {number + 1}", bench.card.now_s()),
+        partitions=tuple(sorted({place for one in given for place in one.partitions})),
+        again=sum(one.wrong for one in given),
+        tries=sum(one.repeats for one in given),
+    )
 
 
 PROBE = Probe(
     name="sm_answers",
-    summary="known answers asked of every SM, unit by unit",
+    summary="known answers asked of every SM, part by part",
     measures=(
         Measure("sms_present", Unit.COUNT, "SMs that the compute driver counts"),
-        Measure("sms_reached", Unit.COUNT, "SMs that answered for every unit"),
+        Measure("sms_reached", Unit.COUNT, "SMs that answered for every part"),
         Measure("sms_wrong", Unit.COUNT, "SMs that gave a wrong answer"),
         *(
-            Measure(f"{unit.value}_wrong", Unit.COUNT, f"SMs with a wrong {unit.value} answer")
-            for unit in ArithmeticUnit
+            Measure(f"{unit.value}_wrong", Unit.COUNT, f"SMs with a wrong {words} answer")
+            for unit, words in _WORDS.items()
         ),
     ),
     run=run,

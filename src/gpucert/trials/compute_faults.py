@@ -9,7 +9,7 @@ from gpucert.trials import drawn
 from gpucert.trials.drawn import Fields, Ground, Kind
 
 OFTEN = (1, 1000)
-"""One of so many answers is wrong: an SM gives 1536 known ones of each unit in a step on a virtual card."""
+"""One of so many answers is wrong: an SM gives 1536 known ones of each part in a step on a virtual card."""
 RARELY = (1000, 10_000)
 """Fewer than that, so that the known answers miss most of them."""
 
@@ -22,8 +22,11 @@ def _sm(on: Ground) -> Fields:
 
 
 def _unit(on: Ground) -> Fields:
-    """Any unit that the model has."""
-    return {"unit": on.luck.choice([unit for unit in ArithmeticUnit if unit in on.silicon.flop_per_clock]).value}
+    """Any part of an SM that the model has."""
+    parts = list(dict.fromkeys(unit.part for unit in ArithmeticUnit))
+    if not on.silicon.model.has_tensor_cores:
+        parts.remove(ArithmeticUnit.TENSOR)
+    return {"unit": on.luck.choice(parts).value}
 
 
 def _type(on: Ground) -> Fields:
@@ -60,7 +63,7 @@ _EVERY = f"one of {OFTEN[0]} to {OFTEN[1]} answers (log-uniform)"
 KINDS: Mapping[str, Kind] = {
     "sm_arithmetic": Kind(
         fault="sm_arithmetic",
-        says=f"any unit of any SM that gives {_EVERY} wrongly",
+        says=f"any part of any SM that gives {_EVERY} wrongly",
         draw=_sm_arithmetic,
         ecc=None,
     ),
@@ -90,7 +93,7 @@ KINDS: Mapping[str, Kind] = {
     ),
     "wrong_every_time": Kind(
         fault="wrong_every_time",
-        says="any unit that gives the same wrong answers on every SM, every time",
+        says="any part that gives the same wrong answers on every SM, every time",
         draw=_unit,
         ecc=None,
     ),

@@ -1,13 +1,13 @@
 """The suite of wrong answers: the steps of a plan that check arithmetic, beside tools that compare products."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cache
 
 from msgspec import structs
 
 from gpucert.device.simulated.scenario import Scenario
-from gpucert.record import Record
+from gpucert.record import Mismatch, Record, StepRecord
 from gpucert.run import plan
 from gpucert.run.plan import PlannedRun
 from gpucert.stress.backend import UNIT_OF, ArithmeticUnit, DType
@@ -22,8 +22,8 @@ SLOW: tuple[str, ...] = ()
 ABLATED = PROFILES
 PEERS = tuple(compute_peers.PEERS)
 LOST = "A wrong answer, and whether its SM and unit were named, without one of the steps"
-PROBES = ("sm_answers", "gemm_exact", "gemm_sustained")
-"""The probes whose answers are checked."""
+PROBES = ("sm_answers", "gemm_exact", "gemm_sustained", "load_swings", "memory_under_load")
+"""The probes that check answers: known ones, and products."""
 
 DATA = 4
 """Seeds of test data: a wrong answer is flipped whatever the data are."""
@@ -87,23 +87,20 @@ def _sms(places: Iterable[str]) -> set[int]:
 
 def _sms_of_record(record: Record) -> set[int]:
     """The SMs that gave wrong answers, or worked on products that came out wrong."""
-    places = (one.where for step in record.steps for one in step.measurements if one.name == "sms_wrong")
-    located = (one.reader_sm for step in record.steps for one in step.mismatches)
-    return _sms(places) | {sm for sm in located if sm is not None}
+    return {one.reader_sm for step in record.steps for one in _wrong_answers(step) if one.reader_sm is not None}
 
 
 def _units(record: Record) -> set[str]:
-    """The units with wrong answers: by name in known answers, by their type in products."""
-    units = {f"{unit}_wrong": unit for unit in ArithmeticUnit}
-    types = {f"{dtype}_wrong": UNIT_OF[dtype] for dtype in DType}
-    return {
-        named[name].value
-        for probe, named in (("sm_answers", units), ("gemm_exact", types))
-        for step in record.steps
-        if step.probe == probe
-        for name in named
-        if step.number(name)
-    }
+    """The parts with wrong answers: known ones by their measure, products by the type that their phase names."""
+    answers = (step for step in record.steps if step.probe == "sm_answers")
+    asked = {unit.part for step in answers for unit in ArithmeticUnit if step.number(f"{unit}_wrong")}
+    products = (step for step in record.steps if step.probe != "sm_answers")
+    words = {word for step in products for one in _wrong_answers(step) for word in one.phase.split()}
+    return {unit.value for unit in asked | {UNIT_OF[dtype] for dtype in DType if dtype in words}}
+
+
+def _wrong_answers(step: StepRecord) -> Iterator[Mismatch]:
+    return (one for one in step.mismatches if one.kind == "compute")
 
 
 def _any_wrong(record: Record) -> bool:

@@ -9,11 +9,16 @@ from msgspec import Struct
 
 from gpucert.catalogue.model import Model
 from gpucert.record import Settings
+from gpucert.stress.backend import ArithmeticUnit
 from gpucert.units import Unit
 
 OWN = "gpucert policy"
 
-Part = Literal["ecc", "row_remapping", "page_retirement", "inforom", "tensor", "fp64", "fp16", "bf16"]
+Part = Literal[
+    "ecc", "row_remapping", "page_retirement", "inforom",
+    "tensor", "tensor_bf16", "tensor_tf32", "tensor_int8", "tensor_fp64",
+    "fp64", "fp16", "bf16",
+]  # fmt: skip
 
 
 class Rule(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -79,8 +84,9 @@ def has_part(part: Part | None, model: Model | None, settings: Settings) -> bool
             return model.memory.row_remapping
         case "page_retirement":
             return model.memory.page_retirement
-        case "tensor":
-            return model.has_tensor_cores
+        case "tensor" | "tensor_bf16" | "tensor_tf32" | "tensor_int8" | "tensor_fp64":
+            capability = 10 * float(model.compute_capability)
+            return model.has_tensor_cores and capability >= ArithmeticUnit(part).first_capability
         case "inforom":
             return None
         case "fp64" | "fp16" | "bf16":

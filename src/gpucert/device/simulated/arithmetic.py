@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 
 from gpucert.device.simulated.faults import SmArithmetic, WrongEveryTime
 from gpucert.device.simulated.scenario import Scenario
-from gpucert.stress.backend import ArithmeticUnit, DType
+from gpucert.stress.answers import WARP
+from gpucert.stress.backend import PARTITIONS, ArithmeticUnit, DType
 
 Numbers = NDArray[np.generic]
 
@@ -65,15 +66,18 @@ class Arithmetic:
         return hot and (not fault.burst or (self._rested_s >= REST_S and self._loaded_s < BURST_S))
 
     def _struck(self, fault: SmArithmetic, size: int) -> NDArray[np.intp]:
-        """Which of the next `size` answers of this SM are every Nth."""
+        """Which of the next `size` answers of this SM are every Nth of those that its fault concerns."""
+        concerned = np.arange(size)
+        if fault.partition is not None:
+            concerned = concerned[concerned // WARP % PARTITIONS == fault.partition]
         first = -(self._answered[fault] + 1) % fault.every
-        self._answered[fault] += size
-        return np.arange(first, size, fault.every)
+        self._answered[fault] += len(concerned)
+        return concerned[first :: fault.every]
 
 
 def _meets(fault: SmArithmetic | WrongEveryTime, unit: ArithmeticUnit, dtype: DType | None) -> bool:
     """Whether this is work of the part that a fault is in."""
-    return fault.unit == unit and fault.dtype in (None, dtype)
+    return fault.unit == unit.part and fault.dtype in (None, dtype)
 
 
 def _flipped(right: Numbers, places: NDArray[np.intp]) -> Numbers:

@@ -16,6 +16,8 @@ Share = Annotated[float, Meta(gt=0, le=1)]
 Celsius = Annotated[float, Meta(ge=-50, le=150)]
 Millis = Annotated[float, Meta(gt=0)]
 Unit = Literal["int32", "fp32", "fp64", "tensor", "sfu"]
+Part = Literal[Unit, "shared", "registers", "shuffle", "atomics", "branches"]
+"""Of a multiprocessor: a unit that computes at a rate of its own, or what keeps, moves and steers values."""
 
 REFRESH_MS = 32.0
 """Every row is refreshed within it: 8192 commands, one each 3.9 µs (JESD235 for HBM; gem5's model has the same)."""
@@ -212,10 +214,12 @@ class RetiredPages(_Fault, frozen=True, kw_only=True, tag="retired_pages"):
 
 
 class SmArithmetic(_Fault, frozen=True, kw_only=True, tag="sm_arithmetic"):
-    """One multiprocessor that computes every Nth answer of one unit wrongly."""
+    """One multiprocessor that computes every Nth answer of one of its parts wrongly."""
 
     sm: Count
-    unit: Unit
+    unit: Part
+    partition: Annotated[int, Meta(ge=0, le=3)] | None = None
+    """Only in the threads of this sub-partition."""
     every: Annotated[int, Meta(ge=1)] = 1
     above_c: Celsius | None = None
     """Only while the die is at least this hot."""
@@ -226,9 +230,9 @@ class SmArithmetic(_Fault, frozen=True, kw_only=True, tag="sm_arithmetic"):
 
 
 class WrongEveryTime(_Fault, frozen=True, kw_only=True, tag="wrong_every_time"):
-    """A unit that gives the same wrong answer on every multiprocessor, every time."""
+    """A part that gives the same wrong answer on every multiprocessor, every time."""
 
-    unit: Unit
+    unit: Part
     dtype: DType | None = None
     """Only in matrix products of this type; the unit is right in all its other work."""
 

@@ -14,6 +14,7 @@ from gpucert.device.simulated.memory import CardMemory
 from gpucert.device.simulated.scenario import MIB, Scenario
 from gpucert.device.simulated.silicon import silicon
 from gpucert.device.simulated.wire import Advance, Load
+from gpucert.stress import kernels
 from gpucert.stress.backend import (
     ArithmeticUnit,
     DeviceLostError,
@@ -57,6 +58,7 @@ class VirtualMedium:
         self._silicon = silicon(scenario)
         self.memory_scale = self._silicon.window_scale
         self._arithmetic = Arithmetic(scenario)
+        self._asked: set[ArithmeticUnit] = set()
         self._advance = advance
         self._hangs = hang if any(fault.probe == probe for fault in scenario.of(Hang)) else None
         self._crashes = crash if any(fault.probe == probe for fault in scenario.of(Crash)) else None
@@ -115,7 +117,9 @@ class VirtualMedium:
         `dtype` is the type of a matrix product, None for any other work of the unit. Raises UnitNotOfferedError.
         """
         self._stay_alive()
-        self._need(unit)
+        if unit not in self._asked:
+            self._need_unit(unit)
+            self._asked.add(unit)
         return self._arithmetic.answer(unit, sm, right, self._card.temperature_c, dtype)
 
     def transfer(self, words: Words, direction: str) -> Words:  # the link repeats until it is right
@@ -159,6 +163,11 @@ class VirtualMedium:
     def now_s(self) -> float:
         """The card's clock."""
         return self._now_s
+
+    def _need_unit(self, unit: ArithmeticUnit) -> None:
+        if unit.part is ArithmeticUnit.TENSOR:
+            self._need(unit.part)
+        kernels.offers(unit, int(10 * float(self._silicon.model.compute_capability)))
 
     def _need(self, rate: str) -> None:
         if rate not in self._silicon.flop_per_clock:
