@@ -10,7 +10,7 @@ from gpucert.trials.drawn import Fields, Ground, Kind
 
 PARTS = tuple(dict.fromkeys(unit.part.value for unit in ArithmeticUnit))
 OFTEN = (1, 1000)
-"""One of so many answers is wrong: an SM gives 1536 known ones of each unit in a step on a virtual card."""
+"""One of so many answers is wrong: an SM gives 1536 known ones of each part in a step on a virtual card."""
 RARELY = (1000, 10_000)
 """Fewer than that, so that the known answers miss most of them."""
 

@@ -63,6 +63,7 @@ class VirtualMedium:
         self.memory_scale = self._silicon.window_scale
         self.timer_step_ns = TIMER_STEP_NS
         self._arithmetic = Arithmetic(scenario)
+        self._asked: set[ArithmeticUnit] = set()
         self._advance = advance
         self._hangs = hang if any(fault.probe == probe for fault in scenario.of(Hang)) else None
         self._crashes = crash if any(fault.probe == probe for fault in scenario.of(Crash)) else None
@@ -173,6 +174,11 @@ class VirtualMedium:
     def now_s(self) -> float:
         """The card's clock."""
         return self._now_s
+
+    def _need_unit(self, unit: ArithmeticUnit) -> None:
+        if unit.part is ArithmeticUnit.TENSOR:
+            self._need(unit.part)
+        kernels.offers(unit, int(10 * float(self._silicon.model.compute_capability)))
 
     def _need(self, rate: str) -> None:
         if rate not in self._silicon.flop_per_clock:
