@@ -41,6 +41,14 @@ def test_a_wrong_sub_partition_is_named(partition: int) -> None:
     assert bench.mismatches[0].offset // 32 % 4 == partition
 
 
+def test_a_part_that_fails_only_while_hot_is_asked_while_hot() -> None:
+    hot = 'kind = "sm_arithmetic"\nsm = 3\nunit = "shuffle"\nabove_c = {}'
+    cold, warm = (run_probe("sm_answers", faulty(hot.format(above_c))) for above_c in (29, 45))
+    assert [one.phase for one in cold.mismatches] == ["shuffle, round 1"]
+    assert [one.phase for one in warm.mismatches] == ["shuffle, round 2"]
+    assert run_probe("sm_answers", faulty(hot.format(95))).number("sms_wrong") == 0
+
+
 def test_a_chip_that_is_wrong_everywhere_is_wrong_everywhere() -> None:
     bench = run_probe("sm_answers", faulty('kind = "wrong_every_time"\nunit = "fp32"'))
     assert bench.number("fp32_wrong") == 108

@@ -19,6 +19,12 @@ REPEATS = 3
 """Answers of each SM in a round."""
 ROUNDS = 2
 """Rounds of new data for each part; more where time is to be filled."""
+HEATED_SHARE = 0.3
+"""Of the time, before the second round: what fails only while it is hot must be asked while it is."""
+STILL_HOT_S = 2.0
+"""After each further round, because chains that answer do not heat much."""
+LEFT_SHARE = 0.2
+"""Of the time, to ask again in."""
 AGAIN = 10
 """How often an SM that was wrong is asked the same once more."""
 MOST_RECORDED = 32
@@ -61,28 +67,39 @@ class _Asked:
 
 
 def run(bench: Bench) -> None:
-    """Ask every part of every SM in rounds of new data."""
-    asked: list[_Asked] = []
-    for number, unit in enumerate(ArithmeticUnit):
-        bench.progress(number / len(ArithmeticUnit), unit.value)
-        try:
-            asked.append(_rounds(bench, unit, len(ArithmeticUnit) - number))
-        except UnitNotOfferedError as error:
-            bench.measure(f"{unit.value}_wrong", Absent(Absence.NOT_SUPPORTED, str(error)))
-            continue
-        bench.measure(f"{unit.value}_wrong", len(asked[-1].first), n=asked[-1].count)
-        _ask_again(bench, asked[-1])
+    """Ask every part of every SM in rounds of new data: one on the card as it is, the others once it was heated."""
+    budget = bench.time_left()
+    asked = _first_round(bench)
+    bench.progress(1 / ROUNDS, "heating")
+    bench.backend.burn(HEATED_SHARE * budget)
+    number = 1
+    while number < ROUNDS or (bench.backend.fills_time and bench.time_left() > LEFT_SHARE * budget):
+        for one in asked:
+            bench.progress(1 - bench.time_left() / budget, one.unit.value)
+            one.take(number, bench.backend.answers(one.unit, REPEATS, bench.seed + number))
+        if bench.backend.fills_time:
+            bench.backend.burn(STILL_HOT_S)
+        number += 1
+    for one in asked:
+        bench.measure(f"{one.unit.value}_wrong", len(one.first), n=one.count)
+        _ask_again(bench, one)
     bench.measure("sms_present", bench.backend.properties().sm_count)
     bench.measure("sms_reached", min((len(one.reached) for one in asked), default=0))
     bench.measure("sms_wrong", len({sm for one in asked for sm in one.first}))
 
 
-def _rounds(bench: Bench, unit: ArithmeticUnit, units_left: int) -> _Asked:
-    asked, number = _Asked(unit), 0
-    share, began = bench.time_left() / units_left, bench.backend.seconds()
-    while number < ROUNDS or (bench.backend.fills_time and bench.backend.seconds() - began < 0.8 * share):
-        asked.take(number, bench.backend.answers(unit, REPEATS, bench.seed + number))
-        number += 1
+def _first_round(bench: Bench) -> list[_Asked]:
+    """The parts that the card has, each asked; of the others, why not."""
+    asked = []
+    for number, unit in enumerate(ArithmeticUnit):
+        bench.progress(number / len(ArithmeticUnit) / ROUNDS, unit.value)
+        one = _Asked(unit)
+        try:
+            one.take(0, bench.backend.answers(unit, REPEATS, bench.seed))
+        except UnitNotOfferedError as error:
+            bench.measure(f"{unit.value}_wrong", Absent(Absence.NOT_SUPPORTED, str(error)))
+            continue
+        asked.append(one)
     return asked
 
 

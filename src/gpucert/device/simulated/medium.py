@@ -63,7 +63,7 @@ class VirtualMedium:
         self.memory_scale = self._silicon.window_scale
         self.timer_step_ns = TIMER_STEP_NS
         self._arithmetic = Arithmetic(scenario)
-        self._asked: set[ArithmeticUnit] = set()
+        self._offered: set[ArithmeticUnit] = set()
         self._advance = advance
         self._hangs = hang if any(fault.probe == probe for fault in scenario.of(Hang)) else None
         self._crashes = crash if any(fault.probe == probe for fault in scenario.of(Crash)) else None
@@ -122,9 +122,8 @@ class VirtualMedium:
         `dtype` is the type of a matrix product, None for any other work of the unit. Raises UnitNotOfferedError.
         """
         self._stay_alive()
-        if unit.part is ArithmeticUnit.TENSOR:
-            self._need(unit.part)
-        kernels.offers(unit, int(10 * float(self._silicon.model.compute_capability)))
+        if unit not in self._offered:  # because a sustained load asks for hundreds of thousands of tiles
+            self._need_unit(unit)
         return self._arithmetic.answer(unit, sm, right, self._card.temperature_c, dtype)
 
     def transfer(self, words: Words, direction: str) -> Words:  # the link repeats until it is right
@@ -179,6 +178,7 @@ class VirtualMedium:
         if unit.part is ArithmeticUnit.TENSOR:
             self._need(unit.part)
         kernels.offers(unit, int(10 * float(self._silicon.model.compute_capability)))
+        self._offered.add(unit)
 
     def _need(self, rate: str) -> None:
         if rate not in self._silicon.flop_per_clock:
