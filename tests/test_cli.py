@@ -421,7 +421,7 @@ def test_what_is_too_close_to_its_limit_is_measured_again_and_pooled(tmp_path: P
     assert 1 <= len(repeats) <= 3
     assert {record["steps"][step["repeat_of"]]["probe"] for step in repeats} == {"memory_bandwidth"}
     verdict = json.loads((tmp_path / "run" / "simulated-close" / "verdict.json").read_text())
-    assert (verdict["undecided"] == []) is (len(repeats) < 3)
+    assert verdict["undecided"] == [] or len(repeats) == 3, "decided at last, or left open after the third"
 
 
 # Real cards, over a driver library of our own
