@@ -12,6 +12,8 @@ from gpucert.reading import Absence, Absent
 from gpucert.record import Record, StepRecord
 from gpucert.run import supervisor
 from gpucert.run.request import RunRequest
+from gpucert.stress.backend import PARTITIONS, UNIT_OF, ArithmeticUnit, DType
+from gpucert.verdict import rules, wrong
 from gpucert.verdict.verdict import Finding, Verdict
 from tests.verdict.conftest import short
 from tests.verdict.judging import codes, judged, with_value
@@ -51,6 +53,17 @@ def compute_tile(record: Record, verdict: Verdict, key: str) -> Tile:
         record, verdict, model=model, baseline=for_model(model), attempt=Attempt(1, ""), issued_at="", verdict_sha256=""
     )
     return next(one for one in tiles(payload) if one.title == "Compute")
+
+
+def test_what_a_model_has_is_what_the_kernels_ask_of_it() -> None:
+    """The judge may not look into the kernels, so it has their list once more."""
+    assert {
+        unit.value: unit.first_capability / 10 for unit in ArithmeticUnit if unit.first_capability
+    } == rules.FIRST_CAPABILITY
+    assert set(wrong._TYPES) == {dtype.value for dtype in DType}
+    assert all(wrong._core(dtype.value) == unit.value for dtype, unit in UNIT_OF.items())
+    assert all(wrong._core(unit.value) == unit.part.value for unit in ArithmeticUnit)
+    assert wrong.PARTITIONS == PARTITIONS
 
 
 def test_every_type_of_a_healthy_card_passes_and_int8_is_counted_in_operations(healthy: Record) -> None:

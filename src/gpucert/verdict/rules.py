@@ -9,7 +9,6 @@ from msgspec import Struct
 
 from gpucert.catalogue.model import Model
 from gpucert.record import Settings
-from gpucert.stress.backend import ArithmeticUnit
 from gpucert.units import Unit
 
 OWN = "gpucert policy"
@@ -19,6 +18,10 @@ Part = Literal[
     "tensor", "tensor_bf16", "tensor_tf32", "tensor_int8", "tensor_fp64",
     "fp64", "tf32", "fp16", "bf16", "int8", "fp8",
 ]  # fmt: skip
+
+
+FIRST_CAPABILITY = {"tensor": 7.0, "tensor_int8": 7.2, "tensor_bf16": 8.0, "tensor_tf32": 8.0, "tensor_fp64": 8.0}
+"""Of the types that tensor cores multiply: the compute capability from which on known answers can be asked of them."""
 
 
 class Rule(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -85,8 +88,7 @@ def has_part(part: Part | None, model: Model | None, settings: Settings) -> bool
         case "page_retirement":
             return model.memory.page_retirement
         case "tensor" | "tensor_bf16" | "tensor_tf32" | "tensor_int8" | "tensor_fp64":
-            capability = 10 * float(model.compute_capability)
-            return model.has_tensor_cores and capability >= ArithmeticUnit(part).first_capability
+            return model.has_tensor_cores and float(model.compute_capability) >= FIRST_CAPABILITY[part]
         case "inforom":
             return None
         case "fp64" | "tf32" | "fp16" | "bf16" | "int8" | "fp8":

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from gpucert.outcome import Outcome
 from gpucert.record import Mismatch, StepRecord
-from gpucert.stress.backend import PARTITIONS, UNIT_OF, ArithmeticUnit, DType
 from gpucert.verdict.case import Case
 from gpucert.verdict.clock import explained_by_clock
 from gpucert.verdict.facts import diagnosed
@@ -16,6 +15,8 @@ ALIKE_ABOVE = 0.9
 SOME_SMS = 8
 """At most so many wrong SMs are named."""
 PRODUCTS = ("gemm_exact", "gemm_sustained", "load_swings", "memory_under_load")
+_TYPES = ("fp64", "fp32", "tf32", "fp16", "bf16", "int8", "fp8")
+PARTITIONS = 4
 SURE_AFTER = 3
 """So many wrong answers name an SM for certain."""
 
@@ -43,7 +44,7 @@ def _compute(case: Case) -> Iterator[Diagnosed]:
     blamed: set[str] = set()
     for step in case.steps_of("sm_answers"):
         yield from _answers(step)
-        blamed |= {ArithmeticUnit(part).part for part in _parts(step) if _count(step, f"{part}_wrong")}
+        blamed |= {_core(part) for part in _parts(step) if _count(step, f"{part}_wrong")}
     for step in case.record.steps:
         if step.probe in PRODUCTS:
             yield from _products(step, blamed)
@@ -70,6 +71,11 @@ def _parts(step: StepRecord) -> list[str]:
     """The parts that answered, in their order."""
     asked = (one.name.removesuffix("_wrong") for one in step.measurements if one.name.endswith("_wrong"))
     return [part for part in asked if part != "sms" and step.number(f"{part}_wrong") is not None]
+
+
+def _core(name: str) -> str:
+    """The part of an SM that works out a type of products, or answers under this name."""
+    return name if name in ("fp64", "fp32") or not name.startswith(("tensor", *_TYPES)) else "tensor"
 
 
 def _part(located: Mismatch) -> str:
@@ -110,10 +116,10 @@ def _products(step: StepRecord, blamed: set[str]) -> Iterator[Diagnosed]:
     located = [one for one in step.mismatches if one.kind == "compute"]
     if not wrong and not located:
         return
-    types = {dtype for dtype in DType if _count(step, f"{dtype}_wrong")}
-    types |= {dtype for one in located for dtype in DType if dtype in one.phase.split()}
-    units = {UNIT_OF[dtype] for dtype in types or DType}
-    if blamed >= units or (not types and blamed & units):
+    types = {dtype for dtype in _TYPES if _count(step, f"{dtype}_wrong")}
+    types |= {word for one in located for word in one.phase.split() if word in _TYPES}
+    cores = {_core(dtype) for dtype in types or _TYPES}
+    if blamed >= cores or (not types and blamed & cores):
         return
     evidence = f"{max(wrong, len(located))} outputs of matrix products were wrong in step {step.index + 1}"
     yield diagnosed("compute.wrong", evidence, "certain", ", ".join(sorted(types)))
