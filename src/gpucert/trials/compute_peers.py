@@ -99,8 +99,8 @@ PEERS: Mapping[str, Peer] = {
     "gpu-burn": Peer((DType.FP32, DType.FP64, DType.FP16), _with_the_first, gpu_burn_differs),
     # From NVIDIA's page on the plugin: the same design in 16, 32 and 64 bits; elements that are no numbers are counted.
     "DCGM diagnostic": Peer((DType.FP16, DType.FP32, DType.FP64), _with_the_first, dcgm_differs),
-    # From AMD's description of its self-check: a relative norm of the difference from the product before. The tool is
-    # for other makers' cards; its comparison is what is set beside ours.
+    # From what AMD publishes of its self-check: the relative norm of the difference from the product before. It is
+    # for cards of another maker; its comparison is what is set beside ours.
     "RVS gst": Peer((DType.FP32, DType.FP64, DType.FP16, DType.BF16), _with_the_one_before, norm_differs),
 }
 """By the name of the tool."""
