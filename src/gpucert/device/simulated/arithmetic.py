@@ -30,7 +30,7 @@ class Arithmetic:
     def __init__(self, scenario: Scenario) -> None:
         self._single = scenario.of(SmArithmetic)
         self._everywhere = scenario.of(WrongEveryTime)
-        all_sms = range(scenario.silicon.sm_count)
+        all_sms = range(scenario.sm_count)
         self._suspects: Container[int] = all_sms if self._everywhere else {fault.sm for fault in self._single}
         self._answered = dict.fromkeys(self._single, 0)
         self._rested_s = self._loaded_s = 0.0
