@@ -246,6 +246,16 @@ def test_wrong_products_of_inputs_that_changed_are_the_memory_s_fault(healthy: R
     assert codes(judged(with_value(wrong, "gemm_exact", "inputs_wrong", value=1))) == {"memory.hard"}
 
 
+def test_words_that_were_wrong_beside_products_are_diagnosed_where_no_scan_met_them(healthy: Record) -> None:
+    beside = with_value(healthy, "memory_under_load", "wrong_words", value=2)
+    assert codes(judged(beside)) == {"memory.path"}
+    off = structs.replace(beside, settings=structs.replace(healthy.settings, ecc=Absent(Absence.NOT_SUPPORTED)))
+    assert codes(judged(off)) == {"memory.hard"}
+    data_line = Mismatch(phase="own", offset=8, expected="00", actual="01", flips=1, kind="data_line")
+    scanned = changed(off, SCAN, lambda step: structs.replace(step, mismatches=(data_line,)))
+    assert codes(judged(scanned)) == {"memory.data_line"}, "the scan looked into it best"
+
+
 def test_an_alias_hides_no_bad_cell(healthy: Record) -> None:
     off = structs.replace(healthy, settings=structs.replace(healthy.settings, ecc=Absent(Absence.NOT_SUPPORTED)))
     wrong = with_value(off, "memory_scan", "wrong_words", value=9)

@@ -25,15 +25,22 @@ _FOR_PERFORMANCE = {"gemm_sustained": "performance.compute", "memory_bandwidth":
 
 def diagnose_wrong(case: Case, findings: Iterable[Finding]) -> Iterator[Diagnosed]:
     """Diagnoses of memory, arithmetic and performance."""
-    for probe in ("memory_scan", "memory_under_load"):
-        for step in case.steps_of(probe):
-            yield from wrong_memory(case, step)
+    yield from _memory(case)
     yield from _compute(case)
     yield from _performance(case, tuple(findings))
 
 
 def _count(step: StepRecord, measure: str) -> int:
     return int(step.number(measure) or 0)
+
+
+def _memory(case: Case) -> Iterator[Diagnosed]:
+    """What the scans found, which look into it best; of words beside products only what no scan met."""
+    scanned = [one for step in case.steps_of("memory_scan") for one in wrong_memory(case, step)]
+    yield from scanned
+    if not scanned:
+        for step in case.steps_of("memory_under_load"):
+            yield from wrong_memory(case, step)
 
 
 # Arithmetic
