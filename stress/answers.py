@@ -18,7 +18,7 @@ from gpucert.stress.backend import ArithmeticUnit
 
 THREADS = 256
 """Threads of the block that runs on each SM: 8 warps, two for each of its four partitions."""
-STEPS = 2048
+STEPS = 1024
 """Length of the chains."""
 WARP = 32
 TILE = 16

@@ -136,9 +136,15 @@ class _Sabotaged(HostBackend):
         self._change = change
 
     def verify(
-        self, region: Region, pattern: Pattern, then_write: Pattern | None = None, *, descending: bool = False
+        self,
+        region: Region,
+        pattern: Pattern,
+        then_write: Pattern | None = None,
+        *,
+        descending: bool = False,
+        beside: Callable[[], None] | None = None,
     ) -> Sweep:
-        sweep = super().verify(region, pattern, then_write, descending=descending)
+        sweep = super().verify(region, pattern, then_write, descending=descending, beside=beside)
         match self._change:
             case "blind":
                 return replace(sweep, bad_words=0, bad_bits=0, first_wrong=())
@@ -210,10 +216,16 @@ class _Counting(HostBackend):
         return super().write(region, pattern, descending=descending, others=others)
 
     def verify(
-        self, region: Region, pattern: Pattern, then_write: Pattern | None = None, *, descending: bool = False
+        self,
+        region: Region,
+        pattern: Pattern,
+        then_write: Pattern | None = None,
+        *,
+        descending: bool = False,
+        beside: Callable[[], None] | None = None,
     ) -> Sweep:
         self.touched += region.words * (1 if then_write is None else 2)
-        return super().verify(region, pattern, then_write, descending=descending)
+        return super().verify(region, pattern, then_write, descending=descending, beside=beside)
 
     def move(self, source: Region, target: Region) -> float:
         self.touched += source.words + target.words

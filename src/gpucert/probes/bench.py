@@ -3,13 +3,15 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from gpucert.reading import Absence, Absent, Reading, number
 from gpucert.record import Counters, Identity, Mismatch, Sample, Settings
 from gpucert.stress.backend import WORD_BYTES, Backend, UnitNotOfferedError, UnitOutOfReachError, WrongWord
-from gpucert.stress.wrong_words import Located
 from gpucert.units import Unit
+
+if TYPE_CHECKING:
+    from gpucert.stress.wrong_words import Located
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,7 @@ class Probe:
     """False for probes that only read: they run without a compute library."""
 
 
-def wrong_word(located: Located) -> Mismatch:
+def wrong_word(located: "Located") -> Mismatch:
     """A wrong word of the memory that was looked into, for the record."""
     return Mismatch(
         phase=located.phase,

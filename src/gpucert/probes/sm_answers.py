@@ -15,10 +15,10 @@ from gpucert.record import Mismatch
 from gpucert.stress.backend import Answer, ArithmeticUnit, UnitNotOfferedError
 from gpucert.units import Unit
 
-REPEATS = 3
-"""Answers of each SM in a round."""
+REPEATS, MANY_REPEATS = 3, 30
+"""Answers of each SM in a round; many on a card, because the host works out a reference for each round."""
 ROUNDS = 2
-"""Rounds of new data for each part; more where time is to be filled."""
+"""Of each part: the same data cold and hot; then new data in each round where time is to be filled."""
 HEATED_SHARE = 0.3
 """Of the time, before the second round: what fails only while it is hot must be asked while it is."""
 STILL_HOT_S = 2.0
@@ -67,16 +67,16 @@ class _Asked:
 
 
 def run(bench: Bench) -> None:
-    """Ask every part of every SM in rounds of new data: one on the card as it is, the others once it was heated."""
+    """Ask every part of every SM in rounds: one on the card as it is, the others once it was heated."""
     budget = bench.time_left()
     asked = _first_round(bench)
     bench.progress(1 / ROUNDS, "heating")
     bench.backend.burn(HEATED_SHARE * budget)
-    number = 1
+    repeats, number = MANY_REPEATS if bench.backend.fills_time else REPEATS, 1
     while number < ROUNDS or (bench.backend.fills_time and bench.time_left() > LEFT_SHARE * budget):
         for one in asked:
             bench.progress(1 - bench.time_left() / budget, one.unit.value)
-            one.take(number, bench.backend.answers(one.unit, REPEATS, bench.seed + number))
+            one.take(number, bench.backend.answers(one.unit, repeats, _seed(bench, number)))
         if bench.backend.fills_time:
             bench.backend.burn(STILL_HOT_S)
         number += 1
@@ -103,11 +103,16 @@ def _first_round(bench: Bench) -> list[_Asked]:
     return asked
 
 
+def _seed(bench: Bench, number: int) -> int:
+    """Of the data of a round."""
+    return bench.seed + max(number - 1, 0)
+
+
 def _ask_again(bench: Bench, asked: _Asked) -> None:
     """Ask for the rounds once more in which SMs were wrong, and record each of those with what it answered then."""
     rounds = {number for number, _ in asked.first.values()}
     again = {
-        number: {one.sm: one for one in bench.backend.answers(asked.unit, AGAIN, bench.seed + number)}
+        number: {one.sm: one for one in bench.backend.answers(asked.unit, AGAIN, _seed(bench, number))}
         for number in sorted(rounds)[:MOST_RECORDED]
     }
     for number, answer in list(asked.first.values())[:MOST_RECORDED]:
@@ -115,7 +120,7 @@ def _ask_again(bench: Bench, asked: _Asked) -> None:
 
 
 def _located(bench: Bench, number: int, answer: Answer, again: Answer | None) -> Mismatch:
-    """An SM that was wrong; the seed of its round is that of the step and the number of the round."""
+    """An SM that was wrong, in which round, and what it did when it was asked again."""
     assert answer.first_wrong is not None
     given = (answer,) if again is None else (answer, again)
     return structs.replace(
