@@ -6,7 +6,7 @@ Each alone may be right where both together are not: they share supply, heat, th
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from gpucert.stress.backend import Backend, DType, Matrices, OutOfMemoryError, Pattern, PatternKind, WrongWord
+from gpucert.stress.backend import Backend, DType, Matrices, OutOfMemoryError, Pattern, PatternKind, Product, WrongWord
 from gpucert.stress.memory_scan import HEADROOM_BYTES
 from gpucert.stress.phases import REPEATS, SEEDS
 from gpucert.stress.sweeper import Books, ClearAnswerError, Sweeper, inverse
@@ -85,8 +85,8 @@ class _Rounds:
         self._inquiry = inquiry
         self._matrices = matrices
         self._done = done
-        self._product_s = matrices.run(1, check=True).seconds
         self._products = 0
+        self._product_s = self._multiply_once().seconds
 
     def run(self, seed: int, time_left: Callable[[], float], tell: Callable[[float, str], None]) -> None:
         """Until the time is used up, or the answer is clear."""
@@ -132,8 +132,12 @@ class _Rounds:
         self._done.together_s += backend.seconds() - began
 
     def _multiply(self) -> None:
-        product = self._matrices.run(1, check=True)
+        self._multiply_once()
         self._products += 1
+
+    def _multiply_once(self) -> Product:
+        product = self._matrices.run(1, check=True)
         self._done.elements += product.compared
         self._done.wrong += product.wrong
         self._done.first_wrong += product.first_wrong[: MOST_WRONG - len(self._done.first_wrong)]
+        return product

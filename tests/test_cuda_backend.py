@@ -595,7 +595,7 @@ def test_the_scan_names_a_stuck_cell_below_the_loads(little: FakeCuda, gpu: Cuda
     assert {(one.expected ^ one.actual, one.kind) for one in done.located} == {(1 << 40, "hard")}
 
 
-@pytest.mark.parametrize("ill", ["", "memory", "product"])
+@pytest.mark.parametrize("ill", ["", "memory", "product", "reference"])
 def test_memory_and_products_are_checked_beside_each_other(
     little: FakeCuda, gpu: CudaBackend, ill: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -610,10 +610,10 @@ def test_memory_and_products_are_checked_beside_each_other(
         return regions
 
     monkeypatch.setattr(gpu, "reserve", taken)
-    if ill == "product":
-        little.wrong_products = dict.fromkeys(range(little.products + 3, little.products + 9), 5)
+    first = little.products + {"product": 4, "reference": 2}.get(ill, 10**6)  # after two that find the panel
+    little.wrong_products = dict.fromkeys(range(first, first + (6 if ill == "product" else 1)), 5)
     done = under_load.compare_under_load(gpu, DType.FP32, 3, lambda: 0.0, lambda *_: None, lambda _: None)
-    assert (done.books.wrong_words > 0, done.wrong > 0) == (ill == "memory", ill == "product")
+    assert (done.books.wrong_words > 0, done.wrong > 0) == (ill == "memory", ill in ("product", "reference"))
     assert done.books.words_compared > 0
     assert done.elements >= SIZE * SIZE
     beside = {blocks for name, blocks, _ in little.launched if name == "memory_verify"}

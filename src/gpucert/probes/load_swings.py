@@ -33,6 +33,13 @@ class _Swings:
     swings: int = 0
     fastest_hz: int = 0
 
+    def take(self, bench: Bench, product: Product, dtype: DType, when: str) -> None:
+        """Enter what was compared, and put on the record what was wrong."""
+        self.elements += product.compared
+        self.wrong += product.wrong
+        for element in product.first_wrong[:MOST_RECORDED]:
+            bench.mismatch(wrong_value(element, f"{dtype.value} {when}", bench.card.now_s()))
+
 
 @dataclass(frozen=True)
 class _Load:
@@ -50,7 +57,7 @@ def run(bench: Bench) -> None:
     """Swing in rounds until the step's time is used up."""
     done = _Swings()
     with ExitStack() as held:
-        loads = _loads(bench, held)
+        loads = _loads(bench, held, done)
         began, rounds = bench.backend.seconds(), 0
         while not rounds or (bench.backend.fills_time and _time_for_another(bench, began, rounds)):
             for number, frequency in enumerate(FREQUENCIES_HZ):
@@ -67,7 +74,7 @@ def _time_for_another(bench: Bench, began: float, rounds: int) -> bool:
     return bench.time_left() > 1.1 * (bench.backend.seconds() - began) / rounds
 
 
-def _loads(bench: Bench, held: ExitStack) -> list[_Load]:
+def _loads(bench: Bench, held: ExitStack, done: _Swings) -> list[_Load]:
     """The products of every type that is fast enough on this card, with what they take when they run on end."""
     loads = []
     for dtype in DType:
@@ -76,7 +83,7 @@ def _loads(bench: Bench, held: ExitStack) -> list[_Load]:
         except UnitNotOfferedError:
             continue
         held.callback(matrices.free)
-        matrices.run(1, check=True)  # because the first call also answers for the reference
+        done.take(bench, matrices.run(1, check=True), dtype, "before the swings")
         loads.append(_Load(matrices, matrices.run(8, check=False).seconds / 8))
     if not loads:
         raise UnitNotOfferedError("no matrix product is offered to load the card with")
@@ -94,11 +101,7 @@ def _swing(bench: Bench, loads: Sequence[_Load], frequency: int, done: _Swings) 
         rest = max(2 * half - loaded, 0.0)
         backend.idle(rest)
         kept += rest >= KEPT * 2 * half and loaded >= KEPT * 2 * half
-        done.elements += product.compared
-        done.wrong += product.wrong
-        for element in product.first_wrong[:MOST_RECORDED]:
-            phase = f"{load.matrices.dtype.value} at {frequency} Hz"
-            bench.mismatch(wrong_value(element, phase, bench.card.now_s()))
+        done.take(bench, product, load.matrices.dtype, f"at {frequency} Hz")
     done.swings += kept
     if kept > SWINGS // 2:
         done.fastest_hz = max(done.fastest_hz, frequency)
