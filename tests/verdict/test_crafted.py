@@ -246,6 +246,10 @@ def test_wrong_products_of_inputs_that_changed_are_the_memory_s_fault(healthy: R
     assert codes(judged(with_value(wrong, "gemm_exact", "inputs_wrong", value=1))) == {"memory.hard"}
 
 
+def test_a_load_that_hardly_swung_proves_nothing(healthy: Record) -> None:
+    assert judged(with_value(healthy, "load_swings", "fastest", value=5.0)).outcome is INCOMPLETE
+
+
 def test_words_that_were_wrong_beside_products_are_diagnosed_where_no_scan_met_them(healthy: Record) -> None:
     beside = with_value(healthy, "memory_under_load", "wrong_words", value=2)
     assert codes(judged(beside)) == {"memory.path"}

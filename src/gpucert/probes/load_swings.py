@@ -49,7 +49,7 @@ class _Load:
     seconds: float
 
     def burst(self, seconds: float) -> Product:
-        """As many products as fit, one at least, the last of them compared."""
+        """As many products as fit, one at least, and compared."""
         return self.matrices.run(max(1, int(seconds / self.seconds)), check=True)
 
 
