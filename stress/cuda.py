@@ -30,7 +30,7 @@ from gpucert.stress.cuda_card import CudaCard, NoCudaError, Pinned, Words, scrub
 from gpucert.stress.cuda_clock import ClockCounter
 from gpucert.stress.cuda_matrices import CudaMatrices, Multiplier
 from gpucert.stress.cuda_tallies import Counted, Tallies
-from gpucert.stress.offers import offered
+from gpucert.stress.offers import answered, offered
 
 __all__ = ["CudaBackend", "NoCudaError", "scrub_environment"]
 
@@ -249,7 +249,7 @@ class CudaBackend:
 
     def answers(self, unit: ArithmeticUnit, repeats: int, seed: int) -> tuple[Answer, ...]:
         """One block on every SM, launched again until each has answered `repeats` times or will not be reached."""
-        kernels.offers(unit, self._card.capability)
+        answered(unit, self._card.capability)
         heard, kernel = _Heard(), kernels.entry(unit)
         for _ in range(repeats * _LAUNCHES_PER_REPEAT + _LAUNCHES_AT_LEAST):
             if heard.complete(self._card.sm_count, repeats):

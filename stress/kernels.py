@@ -5,7 +5,7 @@ import re
 from importlib.resources import files
 
 from gpucert.stress.answers import THREADS, WARP
-from gpucert.stress.backend import ArithmeticUnit, UnitNotOfferedError
+from gpucert.stress.backend import ArithmeticUnit
 
 ENTRIES: dict[str, tuple[str, ...]] = {
     "memory_scan": ("memory_write", "memory_verify", "memory_peek", "memory_poke"),
@@ -75,12 +75,6 @@ def version() -> str:
 def entry(unit: ArithmeticUnit) -> str:
     """The kernel of a unit's answers."""
     return f"answers_{unit.value}"
-
-
-def offers(unit: ArithmeticUnit, capability: int) -> None:
-    """Raises UnitNotOfferedError where the architecture (compute capability times ten) has no answer of this unit."""
-    if capability < unit.first_capability:
-        raise UnitNotOfferedError(f"{unit.value} answers start with compute capability {unit.first_capability / 10}")
 
 
 def blocks(sm_count: int) -> int:

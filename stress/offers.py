@@ -1,6 +1,6 @@
-"""Which types of matrix product a card and the libraries at hand offer; what is not offered is said, never passed."""
+"""Which products and answers a card and the libraries at hand offer; what is not offered is said, never passed."""
 
-from gpucert.stress.backend import Backend, DType, UnitNotOfferedError, UnitOutOfReachError
+from gpucert.stress.backend import ArithmeticUnit, Backend, DType, UnitNotOfferedError, UnitOutOfReachError
 
 FIRST_WITH = {DType.TF32: 80, DType.BF16: 80, DType.INT8: 72, DType.FP8: 89}
 """The first compute capability, times ten, whose tensor cores multiply the type. From 6.1 to 7.0 cuBLAS multiplies
@@ -18,6 +18,13 @@ def offered(dtype: DType, compute_capability: int) -> None:
         raise UnitNotOfferedError(f"{name} on tensor cores starts with compute capability {first // 10}.{first % 10}")
     if dtype in OUT_OF_REACH:
         raise UnitOutOfReachError(f"the libraries at hand give no {name} product")
+
+
+def answered(unit: ArithmeticUnit, compute_capability: int) -> None:
+    """Whether SMs can be asked for known answers of a unit; as `offered`. Raises UnitNotOfferedError."""
+    first = unit.first_capability
+    if compute_capability < first:
+        raise UnitNotOfferedError(f"{unit.value} answers start with compute capability {first // 10}.{first % 10}")
 
 
 def refused(backend: Backend, seed: int) -> dict[DType, UnitNotOfferedError]:

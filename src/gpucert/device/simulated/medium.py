@@ -14,7 +14,6 @@ from gpucert.device.simulated.memory import CardMemory
 from gpucert.device.simulated.scenario import MIB, Scenario
 from gpucert.device.simulated.silicon import silicon
 from gpucert.device.simulated.wire import Advance, Load
-from gpucert.stress import kernels
 from gpucert.stress.backend import (
     ArithmeticUnit,
     DeviceLostError,
@@ -24,6 +23,7 @@ from gpucert.stress.backend import (
     UnitNotOfferedError,
 )
 from gpucert.stress.medium import COPY_ENGINE, Words, Work
+from gpucert.stress.offers import answered
 
 TIMER_STEP_NS = 1000
 """By how much the global timer moves at once: about a microsecond on many cards, less on some."""
@@ -177,7 +177,7 @@ class VirtualMedium:
     def _need_unit(self, unit: ArithmeticUnit) -> None:
         if unit.part is ArithmeticUnit.TENSOR:
             self._need(unit.part)
-        kernels.offers(unit, int(10 * float(self._silicon.model.compute_capability)))
+        answered(unit, int(10 * float(self._silicon.model.compute_capability)))
         self._offered.add(unit)
 
     def _need(self, rate: str) -> None:
