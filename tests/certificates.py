@@ -14,12 +14,14 @@ from gpucert.certificate.payload import (
     Attempt,
     Bar,
     Change,
+    Count,
     Device,
     Happening,
     Payload,
     Phase,
     Rate,
     Series,
+    WrongWords,
 )
 from gpucert.outcome import Outcome, VerdictOutcome
 from gpucert.record import Inspection, PlanRun, Station
@@ -175,6 +177,10 @@ def failed() -> Payload:
         ),
         why_not_higher=(*card.why_not_higher, unmet("D", "memory_scan.wrong_words", Outcome.FAIL, wrong, "11", "≤ 0")),
         bars=(*card.bars, cooling("slow", 0.2, 0.06, 0.1, Outcome.FAIL)),
+        wrong_words=WrongWords(
+            words=11, compares=40, tested_bytes=16 << 20, places=(Count(1, 8), Count(300, 2), Count(511, 1)),
+            lanes=(Count(3, 9), Count(255, 2)), flips=(Count(1, 11),), sms=(Count(9, 11),),
+        ),
     )  # fmt: skip
 
 

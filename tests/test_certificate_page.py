@@ -14,10 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
-from gpucert.certificate import advice, bullets, fold, reasons
+from gpucert.certificate import advice, bullets, fold, places, reasons
 from gpucert.certificate.harmless import harmless
 from gpucert.certificate.page import render
-from gpucert.certificate.payload import Happening, Payload
+from gpucert.certificate.payload import LANES, PLACES, Count, Happening, Payload
 from gpucert.certificate.templates import LARGEST_BYTES, PageTooLargeError, prose
 from gpucert.certificate.tiles import Tile, tiles
 from gpucert.certificate.words import STATION
@@ -326,6 +326,44 @@ def test_a_whisker_too_short_to_see_is_left_out() -> None:
     wide, narrow = (bar("a", "b", 100, 100, 90, u=u) for u in (2.0, 0.001))
     (panel,) = bullets.panels(structs.replace(certificates.golden(), bars=(wide, narrow)))
     assert [row.whisker is not None for row in panel.bullets] == [True, False]
+
+
+# Wrong words
+
+
+def counts(below: int) -> st.SearchStrategy[tuple[Count, ...]]:
+    words = st.dictionaries(st.integers(0, below - 1), st.integers(1, 10**6), max_size=below)
+    return words.map(lambda found: tuple(Count(number, found[number]) for number in sorted(found)))
+
+
+@given(counts(PLACES), counts(LANES))
+def test_every_wrong_word_lies_inside_of_the_drawing_and_is_seen(
+    along: tuple[Count, ...], lanes: tuple[Count, ...]
+) -> None:
+    failed = certificates.failed()
+    assert failed.wrong_words is not None
+    drawn = places.drawing(
+        structs.replace(failed, wrong_words=structs.replace(failed.wrong_words, places=along, lanes=lanes))
+    )
+    assert drawn is not None
+    assert [len(drawn.marks), len(drawn.cells)] == [len(along), len(lanes)]
+    assert all(0 <= one.at < one.at + one.width <= 100.1 and 0 < one.height <= 100 for one in drawn.marks)
+    assert all(0 <= one.bit < 64 and 0 <= one.word < 4 and 0 < one.strength <= 1 for one in drawn.cells)
+
+
+def test_wrong_words_are_told_in_words_as_well() -> None:
+    words = "11 wrong words located, of 40 failed compares; 2 of 256 bits of a sector concerned; 1 flipped bit in each"
+    assert f"{words}; read by SM 9." in Page(render(certificates.failed())).words
+    assert "Where the memory was wrong" not in Page(render(certificates.healthy())).words
+
+
+def test_memory_of_unknown_size_is_not_drawn_to_scale() -> None:
+    failed = certificates.failed()
+    assert failed.wrong_words is not None
+    unknown = structs.replace(failed.wrong_words, tested_bytes=None, places=())
+    page = Page(render(structs.replace(failed, wrong_words=unknown)))
+    assert "By the bits of a sector" in page.words
+    assert "Along the tested memory" not in page.words
 
 
 # Hostile text

@@ -11,10 +11,11 @@ from msgspec import structs
 
 from gpucert.baselines.limit import Baseline, Limit
 from gpucert.certificate import payload as payloads
-from gpucert.certificate.payload import MARKS, Attempt, Payload, Rate, build, canonical, number, thinned
+from gpucert.certificate import places
+from gpucert.certificate.payload import MARKS, PLACES, Attempt, Count, Payload, Rate, build, canonical, number, thinned
 from gpucert.outcome import ExitCode, Outcome, StepStatus, VerdictOutcome
 from gpucert.reading import Absence, Absent
-from gpucert.record import Counters, Event, Identity, Measurement, Record, Settings, StepRecord
+from gpucert.record import Counters, Event, Identity, Measurement, Mismatch, Record, Settings, StepRecord
 from gpucert.units import Unit
 from gpucert.verdict.verdict import Finding, Verdict
 from tests import certificates
@@ -204,3 +205,50 @@ def test_a_counter_that_could_not_be_read_again_did_not_change() -> None:
 def test_only_the_end_of_a_serial_is_told() -> None:
     assert built(record(), verdict()).device.uuid == "…ce98"
     assert payloads.SERIAL_SHOWN == 4
+
+
+# Wrong words
+
+
+def mismatch(offset: int, actual: str, kind: str = "hard", **fields: object) -> Mismatch:
+    return Mismatch(phase="own", offset=offset, expected="0", actual=actual, flips=1, kind=kind, **fields)  # type: ignore[arg-type]
+
+
+def scan(*wrong: Mismatch, coverage: float = 50.0) -> StepRecord:
+    measured = (
+        Measurement(name="coverage", value=coverage, unit=Unit.PERCENT),
+        Measurement(name="wrong_words", value=7, unit=Unit.COUNT),
+    )
+    return step(3, "memory_scan", *measured, mismatches=wrong)
+
+
+def test_wrong_words_lie_where_the_record_says() -> None:
+    """Half of 4 MiB was tested: the last word of it lies in the last stretch, bit 8 of the last word of its sector."""
+    first, last = mismatch(8, "1", reader_sm=4), mismatch((2 << 20) - 8, "100", reader_sm=5)
+    told = structs.replace(record((scan(first, last, first),)), card=Identity(memory_mib=4))
+    wrong = built(told, verdict()).wrong_words
+    assert wrong is not None
+    assert (wrong.words, wrong.compares, wrong.tested_bytes) == (2, 7, 2 << 20)
+    assert wrong.places == (Count(0, 1), Count(PLACES - 1, 1))
+    assert wrong.lanes == (Count(64, 1), Count(200, 1))
+    assert wrong.sms == (Count(4, 1), Count(5, 1))
+
+
+def test_without_a_size_there_are_no_places() -> None:
+    wrong = built(record((scan(mismatch(8, "1")),)), verdict()).wrong_words
+    assert wrong is not None
+    assert (wrong.tested_bytes, wrong.places) == (None, ())
+
+
+def test_wrong_products_are_no_wrong_words() -> None:
+    assert built(record((scan(mismatch(8, "1", kind="compute")),)), verdict()).wrong_words is None
+
+
+@given(st.integers(0, 2**63 - 1), st.integers(0, 2**64 - 1))
+def test_words_beyond_the_memory_are_drawn_at_its_end(offset: int, actual: int) -> None:
+    told = structs.replace(record((scan(mismatch(offset, f"{actual:x}")),)), card=Identity(memory_mib=4))
+    drawn = places.drawing(built(told, verdict()))
+    assert drawn is not None
+    (mark,) = drawn.marks
+    assert mark.at < mark.at + mark.width <= 100.1
+    assert len(drawn.cells) == actual.bit_count()

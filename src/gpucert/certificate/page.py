@@ -1,6 +1,6 @@
 """The page: one self-contained HTML file, a function of the payload alone."""
 
-from gpucert.certificate import advice, bullets, charts, fold, reasons, tiles, words
+from gpucert.certificate import advice, bullets, charts, fold, places, reasons, tiles, words
 from gpucert.certificate.payload import Payload, number
 from gpucert.certificate.templates import template, whole_page
 from gpucert.outcome import LOOKS, StepStatus
@@ -30,6 +30,7 @@ def render(payload: Payload) -> str:
             gaps=reasons.not_tested(payload.not_tested),
             panels=bullets.panels(payload),
             chart=None if chart is None else Markup(chart),  # noqa: S704  # drawn by charts.py; its labels are our own words
+            wrong=places.drawing(payload),
             steps_open=STEPS_OPEN,
             stopped=[phase for phase in payload.phases if phase.status != StepStatus.RAN],
             events=payload.events[:EVENTS_SHOWN],

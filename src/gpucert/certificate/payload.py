@@ -5,6 +5,8 @@ readers may hold numbers as doubles.
 """
 
 import hashlib
+from collections import Counter
+from collections.abc import Mapping
 
 import msgspec
 from msgspec import Struct
@@ -16,6 +18,7 @@ from gpucert.outcome import Outcome, VerdictOutcome
 from gpucert.reading import Absence, Absent, Reading
 from gpucert.record import Counters, Event, Inspection, PlanRun, Record, Station, StepRecord, Trace
 from gpucert.verdict.verdict import Diagnosed, Finding, NotTested, Source, Unmet, Verdict
+from gpucert.verdict.wrong_memory import SECTOR_BYTES, latest, spread
 
 SCHEMA = "gpucert.payload/1"
 POINTS = 400
@@ -24,6 +27,11 @@ MARKS = 40
 """Most marks of events on the time axis, less one."""
 LARGEST_INTEGER = 2**53 - 1
 SERIAL_SHOWN = 4
+PLACES = 512
+"""Stretches of the tested memory, all of one length, by which wrong words are counted."""
+LANES = 8 * SECTOR_BYTES
+"""Bits of a sector, by which they are counted, too."""
+MIB = 1 << 20
 
 CHANNELS = ("temperature_c", "memory_temperature_c", "power_w", "sm_clock_mhz", "memory_clock_mhz")
 """Telemetry that the page draws."""
@@ -129,6 +137,31 @@ class Happening(Struct, frozen=True, kw_only=True):
     last_s: float
 
 
+class Count(Struct, frozen=True):
+    """How many wrong words have one thing in common, and its number."""
+
+    number: int
+    words: int
+
+
+class WrongWords(Struct, frozen=True, kw_only=True):
+    """How the wrong words lie that the scans of the memory located, each word once."""
+
+    words: int
+    compares: int
+    """Compares that failed, of these words and of others: of many, each phase locates the first."""
+    tested_bytes: int | None
+    """None where the record does not say how much was tested."""
+    places: tuple[Count, ...]
+    """By stretch of the tested memory, PLACES of them; none where its size is not known."""
+    lanes: tuple[Count, ...]
+    """By flipped bit of the sector, LANES of them."""
+    flips: tuple[Count, ...]
+    """By the number of flipped bits."""
+    sms: tuple[Count, ...]
+    """By the SM that read them."""
+
+
 class Payload(Struct, frozen=True, kw_only=True):
     """What the page is made of."""
 
@@ -159,6 +192,8 @@ class Payload(Struct, frozen=True, kw_only=True):
     marks: tuple[float, ...]
     """Where the time axis marks events, thinned: a storm of them is a few marks."""
     changes: tuple[Change, ...]
+    wrong_words: WrongWords | None = None
+    """None where none was located."""
     station: Station
     inlet_c: float | None
     inspection: tuple[Inspection, ...]
@@ -205,6 +240,7 @@ def build(
         events=_happenings(record.events),
         marks=_marks(record.events),
         changes=_changes(record),
+        wrong_words=_wrong_words(record),
         station=record.station,
         inlet_c=record.inlet_c,
         inspection=record.inspection,
@@ -389,6 +425,36 @@ def _changes(record: Record) -> tuple[Change, ...]:
         for name, first, last in rows
         if not _not_offered(first, last)
     )
+
+
+def _wrong_words(record: Record) -> WrongWords | None:
+    located = latest([one for step in record.steps for one in step.mismatches])
+    if not located:
+        return None
+    how, tested = spread(located), _tested_bytes(record)
+    places = Counter(min(one.offset * PLACES // tested, PLACES - 1) for one in located) if tested else {}
+    return WrongWords(
+        words=len(located),
+        compares=sum(int(step.number("wrong_words") or 0) for step in record.steps),
+        tested_bytes=tested,
+        places=_counts(places),
+        lanes=_counts(how.lanes),
+        flips=_counts(how.flips),
+        sms=_counts(how.sms),
+    )
+
+
+def _tested_bytes(record: Record) -> int | None:
+    """The most of the memory that any step covered: of a virtual card, of its window."""
+    covered = [share for step in record.steps if (share := step.number("coverage")) is not None]
+    mib = record.card.memory_mib if record.card.window_mib is None else record.card.window_mib
+    if not covered or isinstance(mib, Absent):
+        return None
+    return round(max(covered) / 100 * mib * MIB) or None
+
+
+def _counts(words: Mapping[int, int]) -> tuple[Count, ...]:
+    return tuple(Count(number, words[number]) for number in sorted(words))
 
 
 def _changed(first: object, last: object) -> bool:

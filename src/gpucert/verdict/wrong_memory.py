@@ -50,7 +50,7 @@ class Spread:
 def spread(located: Sequence[Mismatch]) -> Spread:
     """The histograms of located words."""
     return Spread(
-        lanes=Counter(one.offset % SECTOR_BYTES * 8 + bit for one in located for bit in _flipped(one)),
+        lanes=Counter(one.offset % SECTOR_BYTES // 8 * 64 + bit for one in located for bit in _flipped(one)),
         flips=Counter(one.flips for one in located),
         places=Counter(one.offset % PAGE_BYTES for one in located),
         pages=Counter(one.offset // PAGE_BYTES for one in located),
@@ -61,7 +61,7 @@ def spread(located: Sequence[Mismatch]) -> Spread:
 def wrong_memory(case: Case, step: StepRecord) -> Iterator[Diagnosed]:
     """Diagnoses of one scan."""
     wrong, expected = (int(step.number(name) or 0) for name in ("wrong_words", "words_expected"))
-    located = _latest(step.mismatches)
+    located = latest(step.mismatches)
     if not wrong and not located:
         return
     aliases = [one for one in located if one.kind == "alias"]
@@ -83,7 +83,7 @@ def wrong_memory(case: Case, step: StepRecord) -> Iterator[Diagnosed]:
         yield diagnosed("memory.hard", f"{_found(wrong, located)}, not looked into one by one", "possible")
 
 
-def _latest(mismatches: Sequence[Mismatch]) -> list[Mismatch]:
+def latest(mismatches: Sequence[Mismatch]) -> list[Mismatch]:
     """Each word once, as it was told last: what seemed transient may have come again."""
     return list({one.offset: one for one in mismatches if one.kind != "compute"}.values())
 
