@@ -3,6 +3,9 @@
 import os
 import signal
 import socket
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -274,6 +277,36 @@ class Undying:
 
     def send_signal(self, sig: int) -> None:
         self.signals.append(sig)
+
+
+def test_a_process_that_waits_for_a_processor_is_awake() -> None:
+    """Of three that compute on one processor each waits twice as long as it computes; one that sleeps does neither."""
+    core = min(os.sched_getaffinity(0))
+    compute = f"import os\nos.sched_setaffinity(0, {{{core}}})\nwhile True: pass"
+    asleep = subprocess.Popen(["sleep", "600"])
+    hogs = [subprocess.Popen([sys.executable, "-c", compute]) for _ in range(3)]
+    try:
+        while _state(asleep.pid) != "S":
+            time.sleep(0.05)
+        slept = processes.awake_seconds(asleep.pid)
+        while processes.awake_seconds(hogs[0].pid) < 3:
+            time.sleep(0.05)
+        assert sum(map(int, _stat(hogs[0].pid)[11:13])) / os.sysconf("SC_CLK_TCK") < 2
+        assert processes.awake_seconds(asleep.pid) == slept
+    finally:
+        for one in (*hogs, asleep):
+            one.kill()
+            one.wait()
+    assert processes.awake_seconds(hogs[0].pid) == 0
+
+
+def _stat(pid: int) -> list[str]:
+    """What proc(5) tells after the name of the program."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+
+
+def _state(pid: int) -> str:
+    return _stat(pid)[0]
 
 
 def test_a_process_that_outlives_sigkill_is_left_behind() -> None:

@@ -83,7 +83,7 @@ class Ending:
 
 
 BUSY_FACTOR = 6
-"""How much longer a worker may be silent that is computing: on a virtual card long sums are work, not a hang."""
+"""How much longer a worker may be silent that computes, or waits for a processor: on a virtual card that is work."""
 
 
 class Deadline:
@@ -103,7 +103,7 @@ class Deadline:
         elapsed = time.monotonic() - self._began
         if not started:
             return deaths.of_kind("no_start") if self._start.over(started) else None
-        idle, silent = self._idle.over((mark, processes.cpu_seconds(self._pid))), self._busy.over(mark)
+        idle, silent = self._idle.over((mark, processes.awake_seconds(self._pid))), self._busy.over(mark)
         if (idle or silent) and elapsed > self._late_s:
             return deaths.of_kind("hang")
         return deaths.of_kind("overtime") if elapsed > self._overtime_s else None

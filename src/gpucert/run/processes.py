@@ -86,13 +86,29 @@ def gone(process: Killable, patience_s: float) -> bool:
     return True
 
 
-def cpu_seconds(pid: int) -> int:
-    """Whole seconds of processor time that a process has used, 0 once it is gone (proc(5): utime and stime)."""
+def awake_seconds(pid: int) -> int:
+    """Whole seconds that a process has computed or its first thread has waited for a processor, 0 once it is gone.
+
+    Waiting counts, because on a station with more to do than processors a process that computes is not idle (proc(5):
+    utime and stime of `stat`; the second number of `schedstat`, in nanoseconds, where the kernel counts it).
+    """
+    return int(_used_s(pid) + _waited_s(pid))
+
+
+def _used_s(pid: int) -> float:
     try:
         words = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
     except OSError:
-        return 0
-    return (int(words[11]) + int(words[12])) // os.sysconf("SC_CLK_TCK")
+        return 0.0
+    return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _waited_s(pid: int) -> float:
+    try:
+        words = Path(f"/proc/{pid}/schedstat").read_text(encoding="ascii").split()
+    except OSError:
+        return 0.0
+    return int(words[1]) / 1e9 if len(words) > 1 else 0.0
 
 
 def live_and_die_with(parent: int) -> None:
