@@ -129,7 +129,7 @@ def test_bad_input_is_one_clear_line_and_exit_code_2(arguments: tuple[str, ...],
     assert done.stdout == ""
 
 
-@pytest.mark.parametrize("name", ["record", "verdict", "payload"])
+@pytest.mark.parametrize("name", ["record", "verdict", "payload", "comparison"])
 def test_schemas_are_valid_json_schemas(name: str) -> None:
     done = CliRunner().invoke(main, ["schema", name])
     assert done.exit_code == 0

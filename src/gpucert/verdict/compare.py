@@ -50,7 +50,7 @@ def compare(before: Run, after: Run) -> Comparison:
         simulated=after.record.simulated,
         card=after.record.card.card_id,
         known_by=known_by,
-        serial=str(after.record.card.serial),
+        serial=_told(after.record.card, "serial"),
         name=str(after.record.card.name),
         model=after.verdict.model,
         before=_side(before),
@@ -125,12 +125,19 @@ def _notes(before: Run, after: Run, counters: Iterable[Counted]) -> Iterator[str
 
 def _exit_code(after: Run, parts: Iterable[_Part]) -> ExitCode:
     """Against the card first, then what is open; what is about the station counts for neither."""
-    told = {_way(one) for one in parts if one.subject == "card"}
-    if told & _WORSE:
+    of_card = tuple(one for one in parts if one.subject == "card")
+    if any(_way(one) in _WORSE for one in of_card):
         return ExitCode.NOT_CERTIFIED
     open_run = after.record.interrupted or after.verdict.outcome is VerdictOutcome.INCOMPLETE
-    fell = any(isinstance(one, Counted) and one.fell for one in parts)
-    return ExitCode.RESTRICTED if told & _OPEN or open_run or fell else ExitCode.CERTIFIED
+    return ExitCode.RESTRICTED if open_run or any(map(_is_open, of_card)) else ExitCode.CERTIFIED
+
+
+def _is_open(part: _Part) -> bool:
+    """Whether it leaves the answer open: something that was judged before, or a count that cannot be."""
+    if isinstance(part, Counted) and part.fell:
+        return True
+    nothing_judged = isinstance(part, Measured) and part.before_u is None and not part.limited
+    return _way(part) in _OPEN and not nothing_judged
 
 
 def _way(part: _Part) -> Change | Standing:

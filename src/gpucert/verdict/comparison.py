@@ -20,7 +20,7 @@ class Change(StrEnum):
     SAME = "same"
     NOT_JUDGED = "not_judged"
     NOT_COMPARABLE = "not_comparable"
-    NOT_AGAIN = "not_again"
+    NOT_AGAIN = "not_measured_again"
     NEW = "new"
 
 
@@ -30,7 +30,7 @@ class Standing(StrEnum):
     CAME = "came"
     FIRST_SEEN = "first_seen"
     STAYED = "stayed"
-    NOT_AGAIN = "not_again"
+    NOT_AGAIN = "not_tested_again"
     WENT = "went"
 
 
@@ -38,7 +38,7 @@ LOOKS: dict[Change | Standing, Look] = {
     Change.WORSE: Look("worse", "▼", "red", "changed beyond uncertainty, away from what is wanted"),
     Change.BETTER: Look("better", "▲", "green", "changed beyond uncertainty, towards what is wanted"),
     Change.CHANGED: Look("changed", "◆", "yellow", "changed beyond uncertainty; neither side is better"),
-    Change.SAME: Look("no change seen", "=", "blue", "no difference beyond what the uncertainty allows"),
+    Change.SAME: Look("alike", "=", "blue", "no difference beyond what the uncertainty allows"),
     Change.NOT_JUDGED: Look("not judged", "·", "blue", "side by side; nothing tells what a difference means"),
     Change.NOT_COMPARABLE: Look("not comparable", "≠", "magenta", "under other conditions: nothing is claimed"),
     Change.NOT_AGAIN: Look("not measured again", "–", "magenta", "measured before and not after: nothing is claimed"),
@@ -96,6 +96,8 @@ class Measured(Struct, frozen=True, kw_only=True):
     change: Change
     why: str
     """One sentence: what the change is judged by, or why nothing is claimed."""
+    limited: bool
+    """Whether a verdict of the run before says something about it."""
     subject: Subject = "card"
 
 
@@ -148,7 +150,7 @@ class Comparison(Struct, frozen=True, kw_only=True):
     known_by: str
     """Why both runs are taken for one card: `UUID` or `PDI`."""
     serial: str
-    """A label: boards with several GPUs share one, and many cards have none."""
+    """A label, empty where none is told: boards with several GPUs share one."""
     name: str
     model: str | None
     before: Side

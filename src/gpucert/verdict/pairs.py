@@ -117,7 +117,7 @@ def pairs(before: Run, after: Run) -> Pairs:
     told = [pair for pair in every if pair.before.number is not None or pair.after.number is not None]
     judged = sum(pair.judged for pair in told)
     guard = guard_of(judged)
-    return Pairs(tuple(_measured(pair, guard, _subject(pair.name, before, after)) for pair in told), judged, guard)
+    return Pairs(tuple(_measured(pair, guard, before, after) for pair in told), judged, guard)
 
 
 def guard_of(measures: int) -> float:
@@ -224,7 +224,7 @@ def _number(measurement: Measurement) -> float | int | None:
 # What became of each
 
 
-def _measured(pair: _Pair, guard: float, subject: Subject) -> Measured:
+def _measured(pair: _Pair, guard: float, before: Run, after: Run) -> Measured:
     change, why = _change(pair, guard)
     return Measured(
         measure=pair.name,
@@ -238,7 +238,8 @@ def _measured(pair: _Pair, guard: float, subject: Subject) -> Measured:
         least=guard * pair.u if pair.judged and pair.u is not None else None,
         change=change,
         why=why,
-        subject=subject,
+        limited=pair.name in before.findings,
+        subject=_subject(pair.name, before, after),
     )
 
 
