@@ -67,7 +67,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class Gap:
-    """Measures of which nothing is claimed, for one reason."""
+    """Measures of which nothing is claimed, for one reason; `names` has one entry for each probe."""
 
     look: Look
     why: str
@@ -225,20 +225,15 @@ def _least(measure: Measured) -> str:
 
 
 def _gaps(measures: Iterable[Measured]) -> Iterator[Gap]:
-    """Measures of which nothing is claimed, those with one reason together."""
-    by_reason: dict[tuple[Change, str], list[str]] = {}
+    """Measures of which nothing is claimed, those with one reason together, and in it those of one probe."""
+    by_reason: dict[tuple[Change, str], dict[str, list[str]]] = {}
     for one in measures:
         if one.change in _CLAIMING_NOTHING:
-            by_reason.setdefault((one.change, one.why), []).append(_full_name(one.measure))
-    for change in _CLAIMING_NOTHING:
-        for (of, why), names in by_reason.items():
-            if of is change:
-                yield Gap(LOOKS[change], why, tuple(names))
-
-
-def _full_name(measure: str) -> str:
-    probe, _, name = measure.partition(".")
-    return f"{probe_name(probe)}: {measure_name(probe, name)}"
+            probe, _, name = one.measure.partition(".")
+            by_reason.setdefault((one.change, one.why), {}).setdefault(probe, []).append(measure_name(probe, name))
+    for (change, why), probes in sorted(by_reason.items(), key=lambda item: _CLAIMING_NOTHING.index(item[0][0])):
+        names = tuple(f"{probe_name(probe)}: {', '.join(names)}" for probe, names in probes.items())
+        yield Gap(LOOKS[change], why, names)
 
 
 # Counters, findings, diagnoses
@@ -267,6 +262,11 @@ def _counter(counted: Counted) -> Row:
 def _more(difference: float) -> str:
     """With its sign."""
     return f"{'+' if difference > 0 else MINUS}{shown(abs(difference))}" if difference else "0"
+
+
+def _full_name(measure: str) -> str:
+    probe, _, name = measure.partition(".")
+    return f"{probe_name(probe)}: {measure_name(probe, name)}"
 
 
 def _finding(found: Found, changed: Container[str]) -> Told:

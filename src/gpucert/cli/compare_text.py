@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 TABLE_FROM = 76
 """Columns of a terminal from which numbers stand below each other."""
 NAMES_SHOWN = 6
-"""Measures of one reason that are named; the JSON has all of them."""
+"""Probes whose measures are named for one reason; the JSON has all of them."""
 
 
 def show(comparison: Comparison) -> None:
