@@ -6,6 +6,7 @@ from functools import cache
 from msgspec import structs
 
 from gpucert import record as records
+from gpucert.certificate.comparison import render
 from gpucert.record import Record
 from gpucert.run.plan import PlannedRun, Step, load, ready
 from gpucert.trials import in_process
@@ -59,6 +60,7 @@ def of(told: Record) -> Run:
     return Run(told, structs.replace(judged(told), record_sha256=digest))
 
 
+@cache
 def repaired() -> Comparison:
     """New paste, a bad cell that is new, and a narrower slot."""
     return compare(run(PASTE), run(NARROW, BAD_CELL, number=1))
@@ -73,3 +75,22 @@ def measure(comparison: Comparison, name: str) -> Measured:
 def changes(comparison: Comparison) -> dict[str, Change]:
     """What became of each measure."""
     return {one.measure: one.change for one in comparison.measures}
+
+
+def hostile_record(text: str, number: int) -> Record:
+    """A record in which every text that can be somebody's is this one."""
+    told = record(number=number)
+    card = structs.replace(told.card, name=text, serial=text, vbios=f"{text}{number}", inforom_image=f"{text}{number}")
+    versions = {**told.versions, "gpucert": f"{text}{number}", "kernels": f"{text}{number}"}
+    plan_run = structs.replace(told.plan, name=text)
+    return structs.replace(told, card=card, versions=versions, plan=plan_run, started_at=f"{text}{number}")
+
+
+def hostile(text: str) -> Comparison:
+    """Two such records."""
+    return compare(of(hostile_record(text, 0)), of(hostile_record(text, 1)))
+
+
+def page(comparison: Comparison) -> str:
+    """Its page."""
+    return render(comparison, made_at="2026-11-25T02:00:00+00:00", version="1")
