@@ -104,6 +104,7 @@ BAD = {
     "gpu and simulate": ("certify", "--simulate", "healthy-a10", "--gpu", "0"),
     "record that is none": ("judge", "/etc"),
     "issue without record": ("issue", "/etc"),
+    "nothing to compare": ("compare", "/etc", "/etc"),
     "unknown diagnosis": ("explain", "memory.gone"),
     "unknown plan to show": ("plan", "show", "long"),
     "unknown scenario to show": ("simulate", "show", "perfect"),

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from gpucert import record as records
+from gpucert.certificate.comparison import view
 from gpucert.device.simulated.scenario import ScenarioError, parse
 from gpucert.outcome import ExitCode
 from gpucert.reading import Absence, Absent
@@ -148,6 +149,8 @@ def test_what_is_broken_in_both_runs_stays_and_its_count_tells_nothing() -> None
     found = compare(run(BAD_CELL), of(with_value(record(BAD_CELL, number=1), "memory_scan", "wrong_words", value=7)))
     assert changes(found)["memory_scan.wrong_words"] is Change.NOT_JUDGED
     assert (told(found)["memory_scan.wrong_words"], diagnosed(found)["memory.hard"]) == (Standing.STAYED,) * 2
+    assert "NOT CERTIFIED, tier G, as before" in found.sentence
+    assert view(found).answer.colour != "green"
 
 
 # What was not tested again

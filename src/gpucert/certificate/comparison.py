@@ -10,7 +10,7 @@ from gpucert.certificate.fold import shown
 from gpucert.certificate.templates import template, whole_page
 from gpucert.certificate.words import capitalised, measure_name, probe_name, words
 from gpucert.outcome import LOOKS as OUTCOMES
-from gpucert.outcome import ExitCode, Look, Outcome
+from gpucert.outcome import ExitCode, Look, Outcome, VerdictOutcome
 from gpucert.units import Unit
 from gpucert.verdict.comparison import LOOKS, Change, Comparison, Counted, Diagnosis, Found, Measured
 
@@ -21,6 +21,8 @@ _TELLING = (Change.WORSE, Change.BETTER, Change.CHANGED)
 """In the order in which a reader wants them."""
 _CLAIMING_NOTHING = (Change.NOT_COMPARABLE, Change.NOT_AGAIN, Change.NEW)
 _BARE = ("", Unit.COUNT.value, Unit.RATIO.value)
+_STILL_BAD = Look("Nothing got worse", "◐", "blue", "all that was judged before was judged again; the card is no good")
+"""Green would be read as a word about the card."""
 _ANSWERS = {
     ExitCode.CERTIFIED: Look("Nothing got worse", "✔", "green", "all that was judged before was judged again"),
     ExitCode.RESTRICTED: Look("Nothing known to be worse", "◐", "blue", "not everything was tested again"),
@@ -113,7 +115,7 @@ def view(comparison: Comparison) -> View:
     same = [one for one in measures if one.change is Change.SAME]
     moved = [one for one in comparison.counters if one.change is not Change.SAME]
     return View(
-        answer=_ANSWERS[comparison.exit_code],
+        answer=_answer(comparison),
         changed=_panel(telling),
         same=_panel([one for one in same if one.least is not None]),
         equal=sum(one.least is None for one in same),
@@ -124,6 +126,12 @@ def view(comparison: Comparison) -> View:
         findings=tuple(_finding(one, {one.measure for one in telling}) for one in comparison.findings),
         diagnoses=tuple(_diagnosis(one) for one in comparison.diagnoses),
     )
+
+
+def _answer(comparison: Comparison) -> Look:
+    unchanged = comparison.exit_code is ExitCode.CERTIFIED
+    bad = comparison.after.outcome is VerdictOutcome.NOT_CERTIFIED
+    return _STILL_BAD if unchanged and bad else _ANSWERS[comparison.exit_code]
 
 
 def render(comparison: Comparison, *, made_at: str, version: str) -> str:

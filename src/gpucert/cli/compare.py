@@ -39,10 +39,10 @@ def command(
     ones or those that are named. A difference is told as a change where it is beyond the uncertainty of both
     measurements; what was not measured in both, or not under the same conditions, is listed and claims nothing.
 
-    \b
-    Exit code 0 when all that was judged before was judged again and nothing of the card got worse,
-    10 when nothing is known to be worse and some of it was not tested again or not alike,
-    20 when something of the card got worse, 30 when the two cannot be compared, 2 for a file that cannot be read.
+    Exit code 0 when all that was judged before was judged again and nothing of the card got worse, 10 when nothing is
+    known to be worse and not all of it was tested again or under the same conditions, 20 when something of the card got
+    worse, 30 when the two cannot be compared, 2 for a file that cannot be read. What is about the station counts for
+    none of these, and 0 does not say that the card is good: what was wrong before may still be.
 
     \b
     Example:

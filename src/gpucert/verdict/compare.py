@@ -7,6 +7,7 @@ conditions. Records of two cards, or of a virtual and a real one, are refused.
 from collections.abc import Iterable, Iterator
 
 from gpucert.baselines import defaults
+from gpucert.outcome import LOOKS as OUTCOMES
 from gpucert.outcome import ExitCode, VerdictOutcome
 from gpucert.record import Identity, Record
 from gpucert.verdict import grown, standing
@@ -55,7 +56,7 @@ def compare(before: Run, after: Run) -> Comparison:
         model=after.verdict.model,
         before=_side(before),
         after=_side(after),
-        sentence=_sentence(parts, exit_code),
+        sentence=f"{_sentence(parts, exit_code)} {_verdicts(before, after)}",
         notes=notes,
         circumstances=circumstances(before, after),
         measures=measured.measures,
@@ -155,6 +156,17 @@ def _sentence(parts: Iterable[_Part], exit_code: ExitCode) -> str:
     if exit_code is ExitCode.CERTIFIED:
         return f"All that was judged before was judged again, and nothing got worse{gain}."
     return f"Nothing is known to have got worse{gain}. Not everything was tested again, or under the same conditions."
+
+
+def _verdicts(before: Run, after: Run) -> str:
+    """What both verdicts were, because a card that got no worse may still be no good."""
+    one, other = (_verdict(run) for run in (before, after))
+    return f"The verdict is {other}, as before." if one == other else f"The verdict was {one} and is {other}."
+
+
+def _verdict(run: Run) -> str:
+    tier = f", tier {run.verdict.tier}" if run.verdict.tier else ""
+    return f"{OUTCOMES[run.verdict.outcome].word}{tier}"
 
 
 def _name(part: Measured | Counted | Found) -> str:
