@@ -14,10 +14,11 @@ from gpucert.certificate.comparison import view
 from gpucert.device.simulated.scenario import ScenarioError, parse
 from gpucert.outcome import ExitCode
 from gpucert.reading import Absence, Absent
-from gpucert.record import Counters, Inspection, Record, StepRecord, Trace
+from gpucert.record import Counters, Event, Inspection, Process, Record, StepRecord, Trace
 from gpucert.verdict.circumstances import Run
 from gpucert.verdict.compare import NotComparableError, compare
 from gpucert.verdict.comparison import LOOKS, Change, Comparison, Standing
+from gpucert.verdict.facts import diagnosed as diagnose
 from gpucert.verdict.pairs import guard_of
 from tests.comparisons import BAD_CELL, CARD, DUST, NARROW, PASTE, changes, measure, of, record, run
 from tests.verdict.judging import with_value
@@ -202,6 +203,23 @@ def test_a_setting_that_was_wrong_and_cannot_be_read_any_more_is_not_mended() ->
     assert told(compare(low, blind))["card.power_limit"] is Standing.NOT_AGAIN
 
 
+def test_an_xid_is_gone_only_where_the_log_was_watched_again_to_the_end() -> None:
+    logged = of(structs.replace(record(), events=(Event(1.0, "xid", "79", "GPU has fallen off the bus"),)))
+    note = Event(0.0, "note", "xids_not_watched", "The log cannot be read.")
+    blind = of(structs.replace(record(number=1), events=(note,)))
+    ended = of(structs.replace(record(number=1), interrupted=True))
+    standing = [told(compare(logged, after))["run.xid_79"] for after in (run(number=1), blind, ended)]
+    assert standing == [Standing.WENT, Standing.NOT_AGAIN, Standing.NOT_AGAIN]
+
+
+def test_a_diagnosis_without_a_finding_is_gone_only_after_a_whole_run() -> None:
+    low = of(with_counters(record(), remap_banks=(5, 0, 0, 1, 0)))
+    full = with_counters(record(number=1), remap_banks=(6, 0, 0, 0, 0))
+    assert diagnosed(compare(low, of(full)))["memory.remap_reserve"] is Standing.WENT
+    part = structs.replace(full, interrupted=True)
+    assert diagnosed(compare(low, of(part)))["memory.remap_reserve"] is Standing.NOT_AGAIN
+
+
 # What was not alike
 
 
@@ -224,6 +242,23 @@ def test_another_power_limit_moves_rates_a_second_and_not_those_a_clock() -> Non
     assert (became[RATE], became[PER_CLOCK]) == (Change.NOT_COMPARABLE, Change.SAME)
     assert became["memory_bandwidth.read"] is Change.SAME
     assert "300 W after" in measure(found, RATE).why
+
+
+def test_rates_beside_another_process_are_nobody_s_and_heat_is_the_card_s() -> None:
+    busy = structs.replace(record(number=1), processes=(Process(4242, 3000),))
+    for pair in ((run(), of(busy)), (of(busy), run())):
+        became = changes(compare(*pair))
+        assert became[PER_CLOCK] is became["memory_bandwidth.read"] is Change.NOT_COMPARABLE
+        assert became["thermal.fast"] is Change.SAME
+
+
+def test_a_chassis_that_starved_the_card_in_one_run_moved_its_clocks() -> None:
+    starved = run(number=1)
+    starved = Run(starved.record, structs.replace(starved.verdict, diagnoses=(diagnose("station.airflow", "hot"),)))
+    for one, other in ((run(), starved), (starved, run())):
+        became = changes(compare(one, other))
+        assert (became[RATE], became[PER_CLOCK]) == (Change.NOT_COMPARABLE, Change.SAME)
+    assert changes(compare(starved, starved))[RATE] is Change.SAME
 
 
 def test_ecc_takes_its_share_of_bandwidth() -> None:
@@ -339,20 +374,45 @@ def test_a_count_that_fell_is_told_and_leaves_the_answer_open() -> None:
     assert found.exit_code is ExitCode.RESTRICTED
 
 
+def counting(told: Record, *counts: int) -> Record:
+    """PCIe replays as they were read, one count after another."""
+    steps = [structs.replace(step, before=counted_so(counts[0]), after=counted_so(counts[0])) for step in told.steps]
+    for place, count in enumerate(counts[1:]):
+        steps[place] = structs.replace(steps[place], after=counted_so(count))
+        for later in range(place + 1, len(steps)):
+            steps[later] = structs.replace(steps[later], before=counted_so(count), after=counted_so(count))
+    return structs.replace(told, steps=tuple(steps))
+
+
+def counted_so(count: int) -> Counters:
+    return structs.replace(Counters(), pcie_replays=count)
+
+
 @pytest.mark.parametrize(
     ("before", "after", "change"),
-    [(0, 0, Change.SAME), (0, 9, Change.WORSE), (9, 0, Change.BETTER), (9, 7, Change.NOT_JUDGED)],
+    [
+        ((5000, 5000), (10, 10), Change.SAME),
+        ((5000, 5000), (10, 19), Change.WORSE),
+        ((5000, 5009), (10, 10), Change.BETTER),
+        ((5000, 5009), (10, 17), Change.NOT_JUDGED),
+        ((5000, 0, 3), (10, 13), Change.SAME),
+    ],
+    ids=["none", "some after", "some before", "both", "reset in between"],
 )
 def test_of_counts_since_the_driver_was_loaded_a_run_tells_only_its_own(
-    before: int, after: int, change: Change
+    before: tuple[int, ...], after: tuple[int, ...], change: Change
 ) -> None:
-    def counting(told: Record, start: int, more: int) -> Record:
-        first, last = (structs.replace(Counters(), pcie_replays=start + count) for count in (0, more))
-        steps = tuple(structs.replace(step, before=first, after=first) for step in told.steps)
-        return structs.replace(told, steps=(*steps[:-1], structs.replace(steps[-1], after=last)))
-
-    one, other = counting(record(), 5000, before), counting(record(number=1), 10, after)
+    one, other = counting(record(), *before), counting(record(number=1), *after)
     assert counted(one, other, "pcie_replays") == (change, False)
+
+
+def test_a_count_of_the_longer_run_alone_tells_nothing() -> None:
+    longer = counting(record(number=1), 10, 19)
+    last = longer.steps[-1]
+    longer = structs.replace(longer, steps=(*longer.steps[:-1], structs.replace(last, ended_s=last.ended_s + 999)))
+    quiet = counting(record(), 0, 0)
+    assert counted(quiet, longer, "pcie_replays") == counted(longer, quiet, "pcie_replays")
+    assert counted(quiet, longer, "pcie_replays") == (Change.NOT_JUDGED, False)
 
 
 # Any numbers
