@@ -203,6 +203,29 @@ def test_a_setting_that_was_wrong_and_cannot_be_read_any_more_is_not_mended() ->
     assert told(compare(low, blind))["card.power_limit"] is Standing.NOT_AGAIN
 
 
+def test_a_value_at_its_limit_that_did_not_change_is_judged_otherwise_and_no_worse() -> None:
+    name = "memory_bandwidth.read_per_clock"
+    limit = next(float(one.limit.split()[1].split("\u202f")[0]) for one in run().findings[name])
+    inside, outside = (
+        of(with_value(record(number=number), "memory_bandwidth", "read_per_clock", value=limit * by, u=0.01))
+        for number, by in ((0, 1.004), (1, 0.996))
+    )
+    for pair in ((inside, outside), (outside, inside)):
+        found = compare(*pair)
+        assert changes(found)[name] is Change.SAME
+        assert told(found)[name] is Standing.OTHERWISE
+        assert diagnosed(found)["performance.memory"] is Standing.OTHERWISE
+        assert found.exit_code is ExitCode.RESTRICTED
+
+
+def test_a_measurement_that_went_wrong_is_no_word_about_the_card() -> None:
+    broken = of(with_value(record(number=1), "memory_bandwidth", "read_per_clock", value=-1.0))
+    found = compare(run(), broken)
+    assert told(found)["memory_bandwidth.read_per_clock"] is Standing.CAME
+    assert changes(found)["memory_bandwidth.read_per_clock"] is Change.NOT_AGAIN
+    assert found.exit_code is ExitCode.RESTRICTED
+
+
 def test_an_xid_is_gone_only_where_the_log_was_watched_again_to_the_end() -> None:
     logged = of(structs.replace(record(), events=(Event(1.0, "xid", "79", "GPU has fallen off the bus"),)))
     note = Event(0.0, "note", "xids_not_watched", "The log cannot be read.")

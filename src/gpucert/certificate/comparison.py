@@ -17,6 +17,8 @@ from gpucert.verdict.comparison import LOOKS, Change, Comparison, Counted, Diagn
 MINUS, NARROW = "\u2212", "\u202f"
 ROOM = 1.15
 """Times the farthest mark: the half width of an axis."""
+OUTERMOST = 0.88
+"""Of the half width: a tick farther out would have its label beyond the edge of a small screen."""
 _TELLING = (Change.WORSE, Change.BETTER, Change.CHANGED)
 """In the order in which a reader wants them."""
 _CLAIMING_NOTHING = (Change.NOT_COMPARABLE, Change.NOT_AGAIN, Change.NEW)
@@ -173,7 +175,7 @@ def _ticks(half: float) -> Iterator[Tick]:
     """Three on each side at most, at round numbers, 0 among them."""
     step = 10.0 ** math.floor(math.log10(half))
     step *= next(factor for factor in (1, 2, 5, 10) if half / (factor * step) <= 3)
-    most = math.floor(half / step)
+    most = math.floor(OUTERMOST * half / step)
     for count in range(-most, most + 1):
         yield Tick(_place(count * step, half), f"{_signed(count * step)}{NARROW}%" if count else "0")
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 
 from gpucert.baselines import defaults
 from gpucert.outcome import LOOKS as OUTCOMES
-from gpucert.outcome import ExitCode, VerdictOutcome
+from gpucert.outcome import ExitCode, Outcome, VerdictOutcome
 from gpucert.record import Identity, Record
 from gpucert.verdict import grown, standing
 from gpucert.verdict.circumstances import Run, circumstances
@@ -27,7 +27,13 @@ from gpucert.verdict.pairs import pairs
 _Part = Measured | Counted | Found | Diagnosis
 _WORSE: set[Change | Standing] = {Change.WORSE, Standing.CAME}
 _BETTER: set[Change | Standing] = {Change.BETTER, Standing.WENT}
-_OPEN: set[Change | Standing] = {Change.NOT_AGAIN, Change.NOT_COMPARABLE, Standing.NOT_AGAIN, Standing.FIRST_SEEN}
+_OPEN: set[Change | Standing] = {
+    Change.NOT_AGAIN,
+    Change.NOT_COMPARABLE,
+    Standing.NOT_AGAIN,
+    Standing.FIRST_SEEN,
+    Standing.OTHERWISE,
+}
 """Whatever has one of these leaves the answer open."""
 
 
@@ -42,8 +48,8 @@ def compare(before: Run, after: Run) -> Comparison:
         raise NotComparableError("the two were judged by different policies; judge both by the same one")
     measured = pairs(before, after)
     counters = grown.grown(before, after)
-    findings = standing.found(before, after)
-    diagnoses = standing.diagnoses(before, after)
+    findings = standing.found(before, after, {one.measure: one.change for one in measured.measures})
+    diagnoses = standing.diagnoses(before, after, findings)
     parts: tuple[_Part, ...] = (*measured.measures, *counters, *findings, *diagnoses)
     notes = tuple(_notes(before, after, counters))
     exit_code = _exit_code(after, parts)
@@ -142,6 +148,9 @@ def _is_open(part: _Part) -> bool:
 
 
 def _way(part: _Part) -> Change | Standing:
+    """What became of it. That a measurement went wrong is no word about the card: it leaves the answer open."""
+    if isinstance(part, Found) and part.standing is Standing.CAME and part.after is Outcome.ERROR:
+        return Standing.FIRST_SEEN
     return part.change if isinstance(part, Measured | Counted) else part.standing
 
 

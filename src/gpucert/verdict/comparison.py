@@ -29,6 +29,7 @@ class Standing(StrEnum):
 
     CAME = "came"
     FIRST_SEEN = "first_seen"
+    OTHERWISE = "judged_otherwise"
     STAYED = "stayed"
     NOT_AGAIN = "not_tested_again"
     WENT = "went"
@@ -45,6 +46,7 @@ LOOKS: dict[Change | Standing, Look] = {
     Change.NEW: Look("first measured", "+", "blue", "measured after and not before: nothing is claimed"),
     Standing.CAME: Look("came", "▼", "red", "tested before without it, and found after"),
     Standing.FIRST_SEEN: Look("first seen", "!", "magenta", "found after; before, it was not tested"),
+    Standing.OTHERWISE: Look("judged otherwise", "≈", "magenta", "no change beyond uncertainty, or not comparable"),
     Standing.STAYED: Look("stayed", "✘", "yellow", "found before and after"),
     Standing.NOT_AGAIN: Look("not tested again", "–", "magenta", "found before; not tested after, or hidden"),
     Standing.WENT: Look("went", "▲", "green", "found before, tested after, and not found again"),

@@ -147,7 +147,14 @@ def _values(run: Run) -> dict[str, _Value]:
     for step in run.record.steps:
         for one in step.measurements:
             measured.setdefault(f"{step.probe}.{one.name}", []).append(one)
-    return found | {name: _pooled(many, better(name, run)) for name, many in measured.items()}
+    found |= {name: _pooled(many, better(name, run)) for name, many in measured.items()}
+    return {name: _believed(name, value, run) for name, value in found.items()}
+
+
+def _believed(name: str, value: _Value, run: Run) -> _Value:
+    """What was judged to be no measurement (negative bytes, more than the silicon can) has no number to compare."""
+    errors = [one.reason for one in run.findings.get(name, ()) if one.outcome is Outcome.ERROR]
+    return _Value(value.unit, None, why=errors[0].rstrip(".")) if errors else value
 
 
 def _heats(run: Run) -> Iterator[tuple[str, _Value]]:

@@ -1,16 +1,17 @@
 """Findings and diagnoses of two runs of one card: what came, what stayed, what went, and what was not tested again.
 
-A fault that was found before counts as gone only where what had found it was tested after, and passed.
+A fault that was found before counts as gone only where what had found it was tested after, and passed. A value that is
+now on the other side of its limit and did not change beyond its uncertainty lies at the limit: it is judged otherwise.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from gpucert.outcome import Outcome, StepStatus
 from gpucert.reading import Absent
 from gpucert.record import Record
 from gpucert.verdict.case import last_counters
 from gpucert.verdict.circumstances import Run, as_thorough
-from gpucert.verdict.comparison import Diagnosis, Found, Standing
+from gpucert.verdict.comparison import Change, Diagnosis, Found, Standing
 from gpucert.verdict.verdict import Diagnosed, Finding
 
 _AGAINST = (Outcome.MARGINAL, Outcome.ERROR, Outcome.FAIL)
@@ -50,10 +51,13 @@ _PROBES_OF = {
 # Findings
 
 
-def found(before: Run, after: Run) -> tuple[Found, ...]:
-    """Every finding that speaks against something in either run; those of one measure are one."""
+def found(before: Run, after: Run, changes: Mapping[str, Change]) -> tuple[Found, ...]:
+    """Every finding that speaks against something in either run; those of one measure are one.
+
+    `changes` says what became of each measure that was compared, by `probe.measure`.
+    """
     names = dict.fromkeys(name for run in (after, before) for name, some in run.findings.items() if _worst(some))
-    return tuple(_found(name, before, after) for name in names)
+    return tuple(_found(name, before, after, changes.get(name)) for name in names)
 
 
 def _worst(findings: Iterable[Finding]) -> Finding | None:
@@ -65,7 +69,7 @@ def _gravity(finding: Finding) -> tuple[bool, int]:
     return not finding.advisory, _AGAINST.index(finding.outcome)
 
 
-def _found(name: str, before: Run, after: Run) -> Found:
+def _found(name: str, before: Run, after: Run, change: Change | None) -> Found:
     one, other = (_worst(run.findings.get(name, ())) for run in (before, after))
     told = other or one
     assert told is not None
@@ -74,7 +78,7 @@ def _found(name: str, before: Run, after: Run) -> Found:
         measure=told.measure,
         before=_outcome(name, before),
         after=_outcome(name, after),
-        standing=_standing(name, before, after),
+        standing=_standing(name, before, after, change),
         subject=told.subject,
         advisory=told.advisory,
         reason=told.reason,
@@ -88,10 +92,12 @@ def _outcome(name: str, run: Run) -> Outcome | None:
     return worst.outcome if worst else findings[0].outcome if findings else None
 
 
-def _standing(name: str, before: Run, after: Run) -> Standing:
+def _standing(name: str, before: Run, after: Run, change: Change | None) -> Standing:
     was, now = bool(_worst(before.findings.get(name, ()))), bool(_worst(after.findings.get(name, ())))
     if was and now:
         return Standing.STAYED
+    if change in {Change.SAME, Change.NOT_COMPARABLE}:
+        return Standing.OTHERWISE
     if now:
         return Standing.CAME if _tested(name, before, as_in=after) else Standing.FIRST_SEEN
     return Standing.WENT if _tested(name, after, as_in=before) else Standing.NOT_AGAIN
@@ -140,9 +146,9 @@ def _blind(run: Run) -> bool:
 # Diagnoses
 
 
-def diagnoses(before: Run, after: Run) -> tuple[Diagnosis, ...]:
-    """Every diagnosis of either run, those of the later one first."""
-    standing = {f"{one.probe}.{one.measure}": one.standing for one in found(before, after)}
+def diagnoses(before: Run, after: Run, findings: Iterable[Found]) -> tuple[Diagnosis, ...]:
+    """Every diagnosis of either run, those of the later one first; `findings` are those of both."""
+    standing = {f"{one.probe}.{one.measure}": one.standing for one in findings}
     whole = _as_whole(after, before)
     one, other = (_by_code(run.verdict.diagnoses) for run in (before, after))
     return tuple(
@@ -162,15 +168,18 @@ def _under(code: str, standing: Mapping[str, Standing]) -> frozenset[Standing]:
 
 
 def _of_diagnosis(was: bool, now: bool, findings: frozenset[Standing], whole: bool) -> Standing:
-    """It went where a finding under it went, or all was tested again, and none under it stayed or was left out."""
+    """As the findings under it stand: it went where one went, or all was tested again, and none is left."""
     if was and now:
         return Standing.STAYED
     if now:
-        return (
-            Standing.FIRST_SEEN if Standing.FIRST_SEEN in findings and Standing.CAME not in findings else Standing.CAME
-        )
+        return _first(findings, (Standing.CAME, Standing.OTHERWISE, Standing.FIRST_SEEN), Standing.CAME)
     left = findings & {Standing.STAYED, Standing.NOT_AGAIN}
-    return Standing.WENT if not left and (whole or Standing.WENT in findings) else Standing.NOT_AGAIN
+    gone = Standing.WENT if whole else Standing.NOT_AGAIN
+    return Standing.NOT_AGAIN if left else _first(findings, (Standing.WENT, Standing.OTHERWISE), gone)
+
+
+def _first(findings: frozenset[Standing], order: Sequence[Standing], otherwise: Standing) -> Standing:
+    return next((one for one in order if one in findings), otherwise)
 
 
 def _told(one: Diagnosed, standing: Standing) -> Diagnosis:
