@@ -17,8 +17,8 @@ from gpucert.verdict.comparison import LOOKS, Change, Comparison, Counted, Diagn
 MINUS, NARROW = "\u2212", "\u202f"
 ROOM = 1.15
 """Times the farthest mark: the half width of an axis."""
-OUTERMOST = 0.88
-"""Of the half width: a tick farther out would have its label beyond the edge of a small screen."""
+OUTERMOST = 0.9
+"""Of the half width: the label of a tick farther out would reach beyond the edge of a small screen."""
 _TELLING = (Change.WORSE, Change.BETTER, Change.CHANGED)
 """In the order in which a reader wants them."""
 _CLAIMING_NOTHING = (Change.NOT_COMPARABLE, Change.NOT_AGAIN, Change.NEW)
