@@ -60,12 +60,13 @@ def test_nothing_of_the_runs_is_written(worn: Path, mended: Path, tmp_path: Path
 
 
 def test_exit_codes_are_for_scripts(worn: Path, mended: Path, tmp_path: Path) -> None:
-    other = put(tmp_path / "other", record(seed=12))
+    other = structs.replace(record(number=1), card=structs.replace(record().card, uuid="GPU-2"))
+    foreign = put(tmp_path / "foreign", other)
     short = put(tmp_path / "short", record(number=1, thermal_soak=0.0))
     assert gpucert("compare", worn, mended).exit_code == 0
     assert gpucert("compare", worn, short).exit_code == 10
     assert gpucert("compare", mended, worn).exit_code == 20
-    refused = gpucert("compare", worn, other)
+    refused = gpucert("compare", worn, foreign)
     assert refused.exit_code == 30
     assert "two cards" in refused.stderr
     assert len(refused.stderr.splitlines()) == 1

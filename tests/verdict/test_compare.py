@@ -78,7 +78,7 @@ def test_another_run_of_a_virtual_card_is_the_same_silicon_with_other_noise() ->
         parse(CARD + "run = -1\n", "test")
 
 
-@pytest.mark.parametrize("number", [1, 2, 3])
+@pytest.mark.parametrize("number", [1, 2])
 def test_of_an_unchanged_card_no_change_is_told(number: int) -> None:
     found = compare(run(), run(number=number))
     assert not TELLING & set(changes(found).values())
@@ -293,13 +293,14 @@ def test_ecc_takes_its_share_of_bandwidth() -> None:
 def test_loads_of_other_lengths_leave_other_clocks_and_no_other_arithmetic() -> None:
     found = compare(run(), run(number=1, gemm_sustained=12.0))
     assert (changes(found)[RATE], changes(found)[PER_CLOCK]) == (Change.NOT_COMPARABLE, Change.SAME)
-    assert "Plan" not in circumstances(found)
+    assert "Plan" in circumstances(found)
 
 
 def test_another_soak_is_another_way_into_the_air() -> None:
-    longer = with_value(record(number=1), "thermal_soak", "heat_began", value=20.0)
-    found = compare(run(), of(longer))
-    assert changes(found)["thermal.total"] in {Change.NOT_COMPARABLE, Change.NOT_AGAIN}
+    found = compare(run(), run(number=1, thermal_soak=190.0))
+    assert changes(found)["thermal.total"] is changes(found)["thermal.slow"] is Change.NOT_COMPARABLE
+    assert changes(found)["thermal.fast"] is Change.SAME
+    assert "not the same soak" in measure(found, "thermal.slow").why
 
 
 @pytest.mark.parametrize(("air", "compared"), [((20.0, 21.0), True), ((18.0, 30.0), False), ((None, 30.0), True)])
@@ -335,7 +336,7 @@ def test_everything_that_was_not_alike_is_named() -> None:
 
 def test_two_cards_are_refused() -> None:
     with pytest.raises(NotComparableError, match="two cards: UUID"):
-        compare(run(), run(seed=12))
+        compare(run(), of(with_card(record(number=1), uuid="GPU-2")))
 
 
 def test_without_a_uuid_the_per_device_identifier_tells_and_a_serial_never_does() -> None:

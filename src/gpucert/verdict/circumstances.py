@@ -92,7 +92,7 @@ def _setting(name: str, unit: str = "") -> Callable[[Run], str]:
 def _plan(run: Run) -> str:
     plan = run.record.plan
     hours = "" if plan.hours is None else f", {plan.hours:g} h"
-    return f"{plan.name}, version {plan.version}{hours}"
+    return f"{plan.name}, version {plan.version}{hours} ({plan.sha256[:8]})"
 
 
 def _air(run: Run) -> str:
@@ -247,7 +247,7 @@ def _heated_s(run: Run) -> float:
 
 def as_thorough(probe: str, run: Run, than: Run) -> bool:
     """Whether a run gave a probe as much time as another one did: a shorter scan that finds nothing clears nothing."""
-    one, other = (sum(step.seconds for step in each.steps_of(probe)) for each in (run, than))
+    one, other = (sum(step.seconds for step in each.steps_of(probe) if step.repeat_of is None) for each in (run, than))
     return one >= (1 - SAME_LENGTH) * other
 
 
