@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gpucert.certificate.page import render
-from tests import certificates, inspections
+from tests import certificates, comparisons, inspections
 
 sync_api = pytest.importorskip("playwright.sync_api")
 axe_module = pytest.importorskip("axe_playwright_python.sync_playwright")
@@ -48,6 +48,8 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     texts = {kind: render(payload) for kind, payload in payloads.items()}
     texts |= {"inspection": inspections.one(), "inspected-rack": inspections.rack()}
     texts["inspected-hostile"] = inspections.hostile(NASTY)
+    texts["comparison"] = comparisons.page(comparisons.repaired())
+    texts["compared-hostile"] = comparisons.page(comparisons.hostile(NASTY))
     paths = {}
     for kind, text in texts.items():
         paths[kind] = folder / f"{kind}.html"
@@ -96,6 +98,8 @@ def printed(page, form: str, tmp_path: Path, pages: tuple[int, int] | None = Non
         ("report", DESKTOP, "light"),
         ("inspection", PHONE, "dark"),
         ("inspected-rack", DESKTOP, "light"),
+        ("comparison", PHONE, "dark"),
+        ("comparison", DESKTOP, "light"),
     ],
 )
 def test_everybody_can_read_it(opened, kind: str, width: int, scheme: str) -> None:  # type: ignore[no-untyped-def]
@@ -107,7 +111,10 @@ def test_everybody_can_read_it(opened, kind: str, width: int, scheme: str) -> No
     assert found.violations_count == 0, found.generate_report()
 
 
-@pytest.mark.parametrize("kind", ["failed", "burnin", "hostile", "endless", "inspection", "inspected-hostile"])
+@pytest.mark.parametrize(
+    "kind",
+    ["failed", "burnin", "hostile", "endless", "inspection", "inspected-hostile", "comparison", "compared-hostile"],
+)
 def test_it_never_scrolls_sideways(opened, kind: str) -> None:  # type: ignore[no-untyped-def]
     page = opened(kind)
     page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
@@ -117,7 +124,7 @@ def test_it_never_scrolls_sideways(opened, kind: str) -> None:  # type: ignore[n
         assert wide <= width, f"{wide} px at {width}"
 
 
-@pytest.mark.parametrize("kind", ["burnin", "hostile", "inspected-hostile"])
+@pytest.mark.parametrize("kind", ["burnin", "hostile", "inspected-hostile", "compared-hostile"])
 def test_it_asks_for_nothing_and_runs_nothing(opened, kind: str) -> None:  # type: ignore[no-untyped-def]
     page = opened(kind)
     page.wait_for_timeout(200)
@@ -177,6 +184,12 @@ def test_every_printed_page_is_numbered_and_a_specimen(opened, tmp_path: Path) -
         assert "SPECIMEN" in leaf
     assert "FP64 per clock" in "".join(leaves)
     assert "Step" in "".join(leaves)
+
+
+def test_a_printed_comparison_hides_nothing(opened, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    text = printed(opened("comparison", color_scheme="dark"), "A4", tmp_path)
+    for words in ("Die to cooler, first second", "Side by side, not judged", "Sweep rate", "memory.hard", "told from"):
+        assert words in text
 
 
 def test_print_is_dark_on_white(opened) -> None:  # type: ignore[no-untyped-def]

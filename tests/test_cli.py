@@ -104,6 +104,7 @@ BAD = {
     "gpu and simulate": ("certify", "--simulate", "healthy-a10", "--gpu", "0"),
     "record that is none": ("judge", "/etc"),
     "issue without record": ("issue", "/etc"),
+    "nothing to compare": ("compare", "/etc", "/etc"),
     "unknown diagnosis": ("explain", "memory.gone"),
     "unknown plan to show": ("plan", "show", "long"),
     "unknown scenario to show": ("simulate", "show", "perfect"),
@@ -129,7 +130,7 @@ def test_bad_input_is_one_clear_line_and_exit_code_2(arguments: tuple[str, ...],
     assert done.stdout == ""
 
 
-@pytest.mark.parametrize("name", ["record", "verdict", "payload"])
+@pytest.mark.parametrize("name", ["record", "verdict", "payload", "comparison"])
 def test_schemas_are_valid_json_schemas(name: str) -> None:
     done = CliRunner().invoke(main, ["schema", name])
     assert done.exit_code == 0

@@ -47,10 +47,11 @@ def sorted_by_subject(diagnoses: Iterable[Diagnosed], *, only_advise: bool) -> t
 
 
 def _told(diagnoses: Iterable[Diagnosed]) -> tuple[Told, ...]:
-    return tuple(Told(one, _meaning(one.code)) for one in diagnoses)
+    return tuple(Told(one, meaning(one.code)) for one in diagnoses)
 
 
-def _meaning(code: str) -> str:
+def meaning(code: str) -> str:
+    """What a code means; a code that the table has not is its own meaning."""
     try:
         return kind_of(code).meaning
     except UnknownDiagnosisError:

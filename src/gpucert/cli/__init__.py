@@ -13,6 +13,7 @@ COMMANDS = {
     "certify": "Test a card, judge it and write its certificate: the main job.",
     "run": "Test a card and write the record, without judging it.",
     "judge": "Judge a record by today's limits and policy; the card is not needed.",
+    "compare": "Say what changed between two records of one card.",
     "issue": "Write the certificate of a judged record.",
     "inspect": "Read what cards say of themselves, live or from files, without load.",
     "devices": "List the GPUs of this station, those that no driver shows too.",

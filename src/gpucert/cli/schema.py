@@ -2,13 +2,13 @@
 
 import click
 
-NAMES = ("record", "verdict", "payload")
+NAMES = ("record", "verdict", "payload", "comparison")
 
 
 @click.command(short_help="Print the JSON Schema of a file that gpucert writes.")
 @click.argument("name", type=click.Choice(NAMES))
 def command(name: str) -> None:
-    """Print the JSON Schema of record.json, verdict.json or the certificate's payload.
+    """Print the JSON Schema of record.json, verdict.json, the certificate's payload or `compare --json`.
 
     \b
     Example:
@@ -29,6 +29,10 @@ def _type(name: str) -> type:
             from gpucert.verdict.verdict import Verdict
 
             return Verdict
+        case "comparison":
+            from gpucert.verdict.comparison import Comparison
+
+            return Comparison
         case _:
             from gpucert.certificate.payload import Payload
 

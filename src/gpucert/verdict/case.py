@@ -1,6 +1,6 @@
 """Everything that a judgement rests on, in one value."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -55,13 +55,7 @@ class Case:
     @cached_property
     def counters(self) -> Counters:
         """Of each counter the last answer; a flag that was ever raised stays raised."""
-        told = [structs.astuple(one) for step in self.record.steps for one in (step.before, step.after)]
-        answers: dict[str, object] = {}
-        for name, column in zip(Counters.__struct_fields__, zip(*told, strict=True), strict=False):
-            last = next((value for value in reversed(column) if not isinstance(value, Absent)), column[-1])
-            raised = not _GOOD.get(name, False)
-            answers[name] = raised if isinstance(last, bool) and any(one is raised for one in column) else last
-        return structs.replace(Counters(), **answers)
+        return last_counters(self.record)
 
     def growth(self, step: StepRecord, counter: str) -> int:
         """By how much a counter rose during a step; 0 where either end is absent or it was reset meanwhile."""
@@ -70,13 +64,30 @@ class Case:
 
     def changes(self, counter: str) -> tuple[int, ...]:
         """Every change of a counter from one reading to the next, within steps and between them."""
-        return _changes((one for step in self.record.steps for one in (step.before, step.after)), counter)
+        return changes(self.record, counter)
 
 
-def _changes(readings: Iterable[Counters], counter: str) -> tuple[int, ...]:
-    values = [value for one in readings if not isinstance(value := getattr(one, counter), Absent)]
+def last_counters(record: Record) -> Counters:
+    """Of each counter the last answer of a run; a flag that was ever raised stays raised."""
+    told = [structs.astuple(one) for one in _readings(record)]
+    answers: dict[str, object] = {}
+    for name, column in zip(Counters.__struct_fields__, zip(*told, strict=True), strict=False):
+        last = next((value for value in reversed(column) if not isinstance(value, Absent)), column[-1])
+        raised = not is_good(name)
+        answers[name] = raised if isinstance(last, bool) and any(one is raised for one in column) else last
+    return structs.replace(Counters(), **answers)
+
+
+def changes(record: Record, counter: str) -> tuple[int, ...]:
+    """Every change of a counter from one reading of a run to the next."""
+    values = [value for one in _readings(record) if not isinstance(value := getattr(one, counter), Absent)]
     return tuple(int(later) - int(earlier) for earlier, later in pairwise(values))
 
 
-_GOOD = {"inforom_valid": True}
-"""Flags that are raised on a healthy card; every other one is not."""
+def is_good(flag: str) -> bool:
+    """What a flag is on a healthy card: every one is down but that of a valid InfoROM."""
+    return flag == "inforom_valid"
+
+
+def _readings(record: Record) -> Iterator[Counters]:
+    return (one for step in record.steps for one in (step.before, step.after))

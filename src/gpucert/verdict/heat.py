@@ -48,6 +48,11 @@ class Resistance:
     value: float
     u: float
 
+    @property
+    def of_fit(self) -> float:
+        """The part of u that is not the power sensor's gain, which is the same in every run of one card."""
+        return math.sqrt(max(self.u**2 - (POWER_U * self.value) ** 2, 0.0))
+
 
 @dataclass(frozen=True)
 class Heat:

@@ -287,7 +287,7 @@ def sample(scenario: Scenario, silicon: Silicon, state: State, at_s: float) -> S
         return lost_sample(at_s)
     model = silicon.model
     core = silicon.inlet_c + state.rise_c
-    watts = state.power_w * (1 + POWER_NOISE * lottery.noise(scenario.seed, state.ticks))
+    watts = state.power_w * (1 + POWER_NOISE * lottery.noise(silicon.noise_seed, state.ticks))
     row = Sample(
         at_s=at_s,
         temperature_c=float(round(core)),

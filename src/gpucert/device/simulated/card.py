@@ -207,7 +207,7 @@ class VirtualCard:
     def _jitter(self, block: int) -> float:
         """The factor of a block of time; kept, because many short loads lie in one."""
         if block != self._block[0]:
-            self._block = block, 1 + _RATE_NOISE * lottery.noise(~self._scenario.seed, block)
+            self._block = block, 1 + _RATE_NOISE * lottery.noise(~self._silicon.noise_seed, block)
         return self._block[1]
 
     @property

@@ -49,6 +49,14 @@ def digits(key: str, seed: int, purpose: str) -> str:
     return hashlib.sha256(f"{key}/{seed}/{purpose}".encode()).hexdigest()
 
 
+def of_run(seed: int, run: int) -> int:
+    """The seed of what differs from one run of a card to the next: its noise, and what goes wrong now and then.
+
+    The first run has the card's own; those of others share no part of its sequence.
+    """
+    return int(digits("run", seed, str(run))[:16], 16) if run else seed
+
+
 def noise(seed: int, count: int) -> float:
     """A value in [−1, 1) that is a pure function of a seed and a count, so that no generator has a state to keep.
 

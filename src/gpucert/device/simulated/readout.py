@@ -33,7 +33,7 @@ class DataLine:
         self._bits = np.arange(fault.line, WORD_BITS, stride, dtype=np.uint64)
         self._channels = scenario.channels
         self._channel = int(lottery.digits(scenario.model, scenario.seed, f"channel {number}"), 16) % scenario.channels
-        self._chance = np.random.default_rng([scenario.seed, number])
+        self._chance = np.random.default_rng([scenario.noise_seed, number])
 
     def disturb(self, physical: int, words: Words) -> None:
         """Put what the wire reads into a stretch of words, in place."""
@@ -67,7 +67,7 @@ class WeakRead:
         self.word = fault.offset // WORD_BYTES
         self._bit = np.uint64(1 << fault.bit)
         self._fault = fault
-        self._chance = np.random.default_rng([scenario.seed, fault.offset, fault.bit])
+        self._chance = np.random.default_rng([scenario.noise_seed, fault.offset, fault.bit])
         self.memory_c = 0.0
 
     def disturb(self, physical: int, words: Words) -> None:

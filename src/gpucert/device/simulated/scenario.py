@@ -12,6 +12,7 @@ from msgspec import Meta, Struct, field
 
 from gpucert.catalogue import shelf
 from gpucert.catalogue.model import Model
+from gpucert.device.simulated import lottery
 from gpucert.device.simulated.faults import (
     KINDS,
     NOT_YET,
@@ -81,6 +82,8 @@ class Scenario(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Size of the simulated window of memory: what is really filled and compared."""
     seed: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
     """Which card of the model it is: draws its place in the healthy spread, its serial and its UUID."""
+    run: Annotated[int, Meta(ge=0, le=2**31 - 1)] = 0
+    """Which run of that card it is: the silicon stays the same, the noise of its sensors and rates does not."""
     inlet_c: Annotated[float, Meta(ge=-20, le=60)] = 24.0
     ecc: bool | None = None
     """Where the model can switch it; as shipped by default."""
@@ -118,6 +121,11 @@ class Scenario(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         if self.first(EccOff):
             return False
         return memory.ecc_as_shipped if self.ecc is None else self.ecc
+
+    @property
+    def noise_seed(self) -> int:
+        """What noise, and faults that come and go, are drawn from."""
+        return lottery.of_run(self.seed, self.run)
 
     @property
     def window_bytes(self) -> int:

@@ -65,6 +65,8 @@ class Silicon(Struct, frozen=True, kw_only=True):
     model: Model
     """Of the chip that is really there."""
     draw: Draw
+    noise_seed: int
+    """What this run's noise is drawn from."""
     sm_count: int
     """Multiprocessors that work."""
     clock_share: float
@@ -120,6 +122,7 @@ def silicon(scenario: Scenario) -> Silicon:
     return Silicon(
         model=model,
         draw=chance,
+        noise_seed=scenario.noise_seed,
         sm_count=scenario.sm_count,
         clock_share=math.prod(fault.factor for fault in scenario.of(EffectiveClock)),
         flop_per_clock=_flop_per_clock(scenario, model, chance.compute),
