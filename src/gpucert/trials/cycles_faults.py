@@ -8,7 +8,7 @@ from gpucert.trials import drawn
 from gpucert.trials.drawn import Fields, Ground, Kind
 
 CYCLES = (1, 2)
-"""After which a joint is cracked: the steps before leave the card hot, so that a plan's two cycles crack and open it."""
+"""After which a joint is cracked: the steps before leave the card hot, so that two heat cycles crack and open it."""
 CLOSES = (0.2, 0.6)
 """Where a joint closes again, as a share of the way from where it opens down to the temperature of the idle card."""
 

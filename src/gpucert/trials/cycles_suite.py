@@ -1,4 +1,4 @@
-"""The suite of joints that open with heat cycles: the steps of a plan that ask the same before the cycles and in them."""
+"""The suite of joints that open with heat cycles: the steps of a plan that ask the same before and in the cycles."""
 
 from functools import cache
 
