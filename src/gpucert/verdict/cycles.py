@@ -142,7 +142,7 @@ def _end(case: Case, step: StepRecord, before: Sequence[StepRecord]) -> Parted |
     fresh = kind == "lost" or (kind == "ecc_uncorrected" and not any(_memory_failed(case, one) for one in before))
     if step.death is None or not fresh or not _came_with_heat(step):
         return None
-    return Parted(step, f"{step.death.text} {heat_at_the_end(step)}", confidence="possible")
+    return Parted(step, f"{step.death.text}{heat_at_the_end(step)}", confidence="possible")
 
 
 def _tested(steps: Iterable[StepRecord], measure: str) -> bool:
@@ -179,13 +179,13 @@ def _first(joint: Parted) -> str:
 
 
 def heat_at_the_end(step: StepRecord) -> str:
-    """How warm the card was when a step of heat cycles ended, and where that went; empty where nobody read it."""
+    """How warm the card was when a step of heat cycles ended, and where that went, as the end of a sentence."""
     read = _temperatures(step) if step.probe == PROBE else []
     if not read:
         return ""
     moved = _moved(read)
     trend = " and warming" if moved > TREND_C else " and cooling" if moved < -TREND_C else ""
-    return f"at {read[-1][1]:.0f} °C{trend}"
+    return f", at {read[-1][1]:.0f} °C{trend}"
 
 
 def _came_with_heat(step: StepRecord) -> bool:

@@ -84,7 +84,7 @@ def _deaths(case: Case) -> Iterator[_Item]:
         if step.death is not None:
             code = DIAGNOSIS_OF_DEATH.get(step.death.kind, "station.worker")
             code = _uncorrectable(case) if code == _UNCORRECTED else code
-            told = f"step {step.index + 1} ({step.probe}): {step.death.text} {heat_at_the_end(step)}".rstrip()
+            told = f"step {step.index + 1} ({step.probe}): {step.death.text}{heat_at_the_end(step)}"
             yield diagnosed(code, told, "certain")
 
 
