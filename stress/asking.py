@@ -33,8 +33,8 @@ COPY_BYTES = 16 << 20
 DIRECTIONS = ("to_card", "to_host")
 ANSWERS = 1
 """Of each part of each SM in a round."""
-ROOM_BYTES = 256 << 20
-"""Of memory that is not swept, because chains and copies need some."""
+ROOM_BYTES, ROOM_SHARE = 256 << 20, 16
+"""Of memory that is not swept, because copies need some: a sixteenth on small cards."""
 PEEKS = 150
 """How often a word that seems right again is stared at in each polarity."""
 MOST_WRONG = 32
@@ -78,7 +78,7 @@ def prepared(backend: Backend, seed: int, ears: Ears) -> Iterator["Asking"]:
     matrices = first_offered(backend, DTYPES, SIZE, seed, exact=True)
     try:
         free = backend.properties().free_bytes
-        regions = backend.reserve(ROOM_BYTES if free > 16 * ROOM_BYTES else 0)
+        regions = backend.reserve(min(ROOM_BYTES, free // ROOM_SHARE))
         if not regions:
             raise OutOfMemoryError(f"{free >> 20} MiB are free, too few to test any: end what else uses the card")
         try:
