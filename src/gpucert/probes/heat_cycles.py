@@ -80,8 +80,8 @@ def run(bench: Bench) -> None:
     load = heater(bench.backend, bench.seed)
     try:
         with prepared(bench.backend, bench.seed, _ears(bench)) as asking:
-            cycles = _Cycles(bench, asking, load)
-            cycles.run(planned)
+            cycles = _Cycles(bench, asking, load, planned)
+            cycles.run()
     finally:
         load.free()
     _measure(bench, planned, cycles.course, asking.done)
@@ -98,20 +98,21 @@ def _ears(bench: Bench) -> Ears:
 class _Cycles:
     """The ways of one card from hot to cool and back; `course` is what came of them."""
 
-    def __init__(self, bench: Bench, asking: Asking, load: Matrices) -> None:
+    def __init__(self, bench: Bench, asking: Asking, load: Matrices, planned: int) -> None:
         self.course = _Course()
         self._bench = bench
         self._asking = asking
         self._load = load
+        self._ways = 2 * planned
         self._runs = max(1, round(SLICE_S / load.run(1, check=False).seconds))
 
-    def run(self, planned: int) -> None:
+    def run(self) -> None:
         """As many as were planned, or as there is time for. Raises SkipError where there is no thermometer."""
         self._rest()
         degrees = mean(self._look(), "temperature_c")
         if isinstance(degrees, Absent):
             raise SkipError(f"the card tells no temperature ({degrees}), so nobody knows whether it was hot or cool")
-        for ways_left in range(2 * planned, 0, -2):
+        for ways_left in range(self._ways, 0, -2):
             if self._bench.time_left() <= 0:
                 return
             cooled = self._way(COOLING, COOL, self._rest, ways_left)
@@ -169,8 +170,7 @@ class _Cycles:
             self.course.unread += 1
 
     def _tell(self, word: str, done: float, ways_left: int) -> None:
-        ways = 2 * self.course.cycles + ways_left + (word == HEATING)
-        self._bench.progress((ways - ways_left + min(done, 1.0)) / ways, f"cycle {self.course.cycles + 1}: {word}")
+        self._bench.progress(1 - (ways_left - min(done, 1.0)) / self._ways, f"cycle {self.course.cycles + 1}: {word}")
 
 
 def _steady(lately: list[tuple[float, float]]) -> bool:
