@@ -26,7 +26,7 @@ LOOK_S = 1.0
 """What a look averages, because sensors tell whole degrees."""
 ON_THE_WAY_S = (10.0, 40.0)
 """When to ask on each way: half of it is done within seconds, the rest takes minutes."""
-STEADY_S, STEADY_C = 20.0, 1.0
+STEADY_S, STEADY_C = 40.0, 1.0
 """A card whose temperature changed by no more in so long has arrived."""
 USED_SHARE = 0.95
 """Of the time, because the last round of questions comes when a way is over."""
