@@ -1,6 +1,15 @@
 """Which products and answers a card and the libraries at hand offer; what is not offered is said, never passed."""
 
-from gpucert.stress.backend import ArithmeticUnit, Backend, DType, UnitNotOfferedError, UnitOutOfReachError
+from collections.abc import Iterable
+
+from gpucert.stress.backend import (
+    ArithmeticUnit,
+    Backend,
+    DType,
+    Matrices,
+    UnitNotOfferedError,
+    UnitOutOfReachError,
+)
 
 FIRST_WITH = {DType.TF32: 80, DType.BF16: 80, DType.INT8: 72, DType.FP8: 89}
 """The first compute capability, times ten, whose tensor cores multiply the type. From 6.1 to 7.0 cuBLAS multiplies
@@ -8,6 +17,9 @@ INT8, too, by dp4a on other units at a rate that the catalogue does not hold: th
 older cards would be FP32 products without a word."""
 OUT_OF_REACH = {DType.FP8}
 """cublasGemmEx, which CuPy calls, does not multiply them; cublasLt does, which CuPy does not reach."""
+HEATERS = (DType.FP16, DType.BF16, DType.FP32)
+"""Types whose products draw the most power, the first that a card offers."""
+HEATER_SIZE = 8192
 _SMALL = 256
 
 
@@ -25,6 +37,21 @@ def answered(unit: ArithmeticUnit, compute_capability: int) -> None:
     first = unit.first_capability
     if compute_capability < first:
         raise UnitNotOfferedError(f"{unit.value} answers start with compute capability {first // 10}.{first % 10}")
+
+
+def first_offered(backend: Backend, dtypes: Iterable[DType], size: int, seed: int, *, exact: bool) -> Matrices:
+    """The product of the first of these types that the card offers. Raises UnitNotOfferedError."""
+    for dtype in dtypes:
+        try:
+            return backend.matrices(dtype, size, seed, exact=exact)
+        except UnitNotOfferedError:
+            continue
+    raise UnitNotOfferedError("no matrix product is offered to load the card with")
+
+
+def heater(backend: Backend, seed: int) -> Matrices:
+    """The product that heats most: full-mantissa data, because zeros run cooler. Raises UnitNotOfferedError."""
+    return first_offered(backend, HEATERS, HEATER_SIZE, seed, exact=False)
 
 
 def refused(backend: Backend, seed: int) -> dict[DType, UnitNotOfferedError]:

@@ -45,6 +45,7 @@ class FakeBench:
     u: dict[str, float | None] = field(default_factory=dict)
     where: dict[str, str] = field(default_factory=dict)
     mismatches: list[Mismatch] = field(default_factory=list)
+    traces: dict[str, Mapping[str, tuple[float, ...]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._began = self.card.now_s()
@@ -68,7 +69,9 @@ class FakeBench:
         self.mismatches.append(mismatch)
 
     def trace(self, name: str, at_s: tuple[float, ...], channels: Mapping[str, tuple[float, ...]]) -> None:
-        pass
+        assert name not in self.traces
+        assert {len(column) for column in channels.values()} == {len(at_s)}
+        self.traces[name] = channels
 
     def progress(self, fraction: float, text: str) -> None:
         assert math.isfinite(fraction)

@@ -9,14 +9,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from gpucert.stress import asking, cuda_card, cuda_clock, cuda_matrices, fills, kernels, patterns, phases, under_load
 from gpucert.stress import backend as contract
-from gpucert.stress import cuda_card, cuda_clock, cuda_matrices, fills, kernels, patterns, phases, under_load
 from gpucert.stress.backend import ArithmeticUnit, Backend, DType, Pattern, PatternKind, Region
 from gpucert.stress.cuda import CudaBackend, NoCudaError
 from gpucert.stress.cuda_card import CudaCard
 from gpucert.stress.memory_scan import PROFILES, Profile, Scan, scan
 from gpucert.stress.offers import refused
 from gpucert.stress.self_test import self_test
+from gpucert.stress.wrong_words import Located
 from tests import host_compiler
 from tests.host_compiler import HostKernels
 from tests.host_compiler.cupy import MIB, CUBLASError, CUDARuntimeError, FakeCuda
@@ -618,6 +619,31 @@ def test_memory_and_products_are_checked_beside_each_other(
     assert done.elements >= SIZE * SIZE
     beside = {blocks for name, blocks, _ in little.launched if name == "memory_verify"}
     assert beside == {2, 2 * kernels.BLOCKS_PER_SM}
+
+
+def test_everything_with_a_known_answer_is_asked_at_once(
+    little: FakeCuda, gpu: CudaBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is room for copies while the memory is held, and each sort of trouble is told as what it is."""
+    monkeypatch.setattr(asking, "SIZE", SIZE)
+    monkeypatch.setattr(asking, "COPY_BYTES", 1 << 16)
+    monkeypatch.setattr("gpucert.stress.answers.STEPS", 64)
+    monkeypatch.setattr("gpucert.stress.answers.signatures", _with_steps(64))
+    words, values = list[Located](), list[str]()
+    with asking.prepared(gpu, 3, asking.Ears(words.append, lambda _wrong, phase: values.append(phase))) as questions:
+        done, region = questions.done, questions._sweeper.regions[0]
+        questions.ask("cycle 1, cool", everywhere=True)
+        assert (done.found, words, values) == (0, [], [])
+        little.built["memory_scan"].plant(region.handle + 8 * 5000, set_bits=1 << 40, keep=(1 << 64) - 1)
+        little.wrong_products[little.products] = 5
+        little.built["sm_answers"].set_sms(2, wrong=1)
+        questions.ask("cycle 1, hot", everywhere=False)
+    assert {(one.kind, one.phase) for one in words} == {("hard", "cycle 1, hot")}
+    assert {"int32, cycle 1, hot", "bf16 in cycle 1, hot"} <= set(values)
+    assert (done.wrong, 1 in done.sms_wrong, done.copied_wrong) == (1, True, 0)
+    assert done.books.words_compared == done.books.words_expected > 0
+    assert {len(sms) for sms in done.reached.values()} == {2}
+    assert done.copied == 2 * 2 * (1 << 13)
 
 
 def test_an_allocation_that_fails_half_way_is_memory_that_was_not_covered(

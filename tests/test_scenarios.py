@@ -107,6 +107,7 @@ EXPECTED = {
     "stuck-bit-ecc": failed("memory.ecc_corrected"),
     "stuck-bit-path": failed("memory.path"),
     "stuck-bits-ecc": failed("memory.ecc_uncorrected"),
+    "thermal-intermittent": failed("board.intermittent", plan="standard"),
     "tpc-missing": failed("compute.units_missing"),
     "transition": failed("memory.hard"),
     "transition-ecc": failed("memory.ecc_corrected"),

@@ -374,6 +374,12 @@ _TABLE = (
         "Check power cables and supply, then test in another station; if it repeats there, grade for parts.",
     ),
     Kind(
+        "board.intermittent",
+        "A joint of the board or the package opens with the heat: solder, a contact or a crack.",
+        "Memory, link or answers that were right in every step before fail as the card is heated and cooled in turn.",
+        "Clean the contacts, test in another slot. If it repeats, grade for parts: a reflow hides it for a while.",
+    ),
+    Kind(
         "device.lost",
         "The card fell off the bus.",
         "The driver answered that the GPU is lost, or Xid 79.",

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from gpucert.stress import fills, patterns
+from gpucert.stress import asking, fills, patterns
 from gpucert.stress.backend import ArithmeticUnit, DType, Pattern, PatternKind, Region, UnitNotOfferedError
 from gpucert.stress.cuda import CudaBackend, NoCudaError, scrub_environment
 from gpucert.stress.cuda_matrices import RECIPES, CudaMatrices, whole_numbers
@@ -228,3 +228,16 @@ def test_copies_arrive_whole(gpu: CudaBackend, direction: str) -> None:
     assert copied.wrong == 0
     assert copied.bytes % (64 * MIB) == 0
     assert 0.1 < copied.seconds <= copied.ended_s - copied.began_s
+
+
+def test_everything_with_a_known_answer_is_asked_within_seconds_while_the_memory_is_held(gpu: CudaBackend) -> None:
+    with asking.prepared(gpu, 3, asking.Ears(lambda _: None, lambda *_: None)) as questions:
+        questions.ask("warm", everywhere=True)
+        began = gpu.seconds()
+        questions.ask("warm", everywhere=True)
+        took = gpu.seconds() - began
+    done = questions.done
+    assert done.found == 0
+    assert done.books.words_compared == done.books.words_expected > 0
+    assert {len(sms) for sms in done.reached.values()} == {gpu.properties().sm_count}
+    assert took < 20, "a round of questions must be short against a way from hot to cool"

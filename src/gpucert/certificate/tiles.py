@@ -164,6 +164,7 @@ _OF_PROBE = {
     "memory_bandwidth": "Memory",
     "counters": "Memory",
     "thermal_soak": "Heat and power",
+    "heat_cycles": _REST,
     "thermal": "Heat and power",
     "pcie_link": "Links",
     "nvlink": "Links",

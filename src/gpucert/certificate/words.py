@@ -29,6 +29,7 @@ PROBES = {
     "counters": "Counters",
     "gemm_exact": "Exact matrix products",
     "gemm_sustained": "Sustained matrix products",
+    "heat_cycles": "Heat cycles",
     "identity": "Identity",
     "load_swings": "Load swings",
     "memory_bandwidth": "Memory bandwidth",
@@ -48,6 +49,9 @@ PROBES = {
 MEASURES = {
     "gemm_exact.wrong": "wrong outputs",
     "gemm_sustained.wrong": "outputs that changed between runs",
+    "heat_cycles.swing": "swing of the temperature in every cycle",
+    "heat_cycles.wrong": "wrong outputs in the heat cycles",
+    "heat_cycles.wrong_words": "wrong words of memory in the heat cycles",
     "identity.sm_count": "SMs on the chip",
     "load_swings.fastest": "fastest swings of the load",
     "load_swings.wrong": "wrong outputs while the load swung",

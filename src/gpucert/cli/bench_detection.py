@@ -20,8 +20,9 @@ SLOW_SHARE = 20
 @click.command("detection", short_help="What is found of planted faults.")
 @click.option(
     "--suite",
-    type=click.Choice(["memory", "compute"]),
-    help="Faults of memory or wrong answers.  [default: of the kinds that are named, else memory]",
+    type=click.Choice(["memory", "compute", "cycles"]),
+    help="Faults of memory, wrong answers, or joints that heat cycles open.  "
+    "[default: of the kinds that are named, else memory]",
 )
 @click.option("--seeds", default=600, show_default=True, type=MOST, help="Cards of each kind of fault.")
 @click.option(
@@ -64,7 +65,8 @@ def detection(
 ) -> None:
     """What is found of faults planted in virtual cards, and told right, beside other algorithms.
 
-    Faults of memory are looked for by the memory scan, wrong answers by the steps of a plan that check arithmetic.
+    Faults of memory are looked for by the memory scan, wrong answers by the steps of a plan that check arithmetic,
+    joints that part with the heat by heat cycles and the steps that ask the same before.
     Every card is drawn from its kind of fault and its seed; docs/detection.md says how. Recall on planted virtual
     faults, with exact bounds: nothing here was measured on silicon. Uses all cores.
 

@@ -10,19 +10,17 @@ from collections.abc import Callable
 from gpucert.probes.bench import Bench, Measure, Probe, mean
 from gpucert.reading import Absence, Absent, Reading
 from gpucert.record import THERMAL_REASONS, EventReason, Sample
-from gpucert.stress.backend import DType, Matrices, UnitNotOfferedError
+from gpucert.stress.offers import heater
 from gpucert.units import Unit
 
-SIZE = 8192
 SLICE_S = 0.5
 PLATEAU_SHARE = 0.5
-HEATERS = (DType.FP16, DType.BF16, DType.FP32)
 
 
 def run(bench: Bench) -> None:
     """Rest, load with full-mantissa products, rest; then read what the telemetry shows."""
     idle_s, heat_s, cool_s = (float(bench.options.get(name, default)) for name, default in DEFAULTS.items())
-    matrices = _heater(bench)
+    matrices = heater(bench.backend, bench.seed)
     try:
         began = bench.card.now_s()
         _rest(bench, idle_s, "resting")
@@ -39,16 +37,6 @@ def run(bench: Bench) -> None:
 
 
 DEFAULTS = {"idle_s": 20.0, "heat_s": 180.0, "cool_s": 90.0}
-
-
-def _heater(bench: Bench) -> Matrices:
-    """The product that heats most: the first type that is offered."""
-    for dtype in HEATERS:
-        try:
-            return bench.backend.matrices(dtype, SIZE, bench.seed, exact=False)
-        except UnitNotOfferedError:
-            continue
-    raise UnitNotOfferedError("no matrix product is offered to heat the card with")
 
 
 def _rest(bench: Bench, seconds: float, word: str) -> None:

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from gpucert.device.simulated.scenario import parse
 from gpucert.outcome import ExitCode, VerdictOutcome
-from gpucert.trials import compute_suite, drawn, in_process, memory_suite, pool
+from gpucert.trials import compute_suite, cycles_suite, drawn, in_process, memory_suite, pool
 from gpucert.trials.cards import MOST_CARDS, Matcher
 from gpucert.trials.rate import Bounded, bounded
 from gpucert.trials.suite import Seen, Suite
@@ -27,7 +27,7 @@ QUICK_FOR_SLOW = 10
 SHOWN = 10
 """Cards that went wrong are named by their seeds, so that they can be run again; no more than these of each row."""
 
-SUITES: Mapping[str, Suite] = {"memory": memory_suite, "compute": compute_suite}
+SUITES: Mapping[str, Suite] = {"memory": memory_suite, "compute": compute_suite, "cycles": cycles_suite}
 """By the name that the command line gives them; each kind of fault is in one of them."""
 USUAL = "memory"
 """The suite where neither a suite nor a kind is named."""

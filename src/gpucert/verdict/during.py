@@ -10,6 +10,7 @@ from gpucert.record import StepRecord
 from gpucert.units import Unit
 from gpucert.verdict import xids
 from gpucert.verdict.case import Case
+from gpucert.verdict.cycles import heat_at_the_end
 from gpucert.verdict.facts import diagnosed
 from gpucert.verdict.rules import OWN
 from gpucert.verdict.verdict import Diagnosed, Finding
@@ -83,7 +84,8 @@ def _deaths(case: Case) -> Iterator[_Item]:
         if step.death is not None:
             code = DIAGNOSIS_OF_DEATH.get(step.death.kind, "station.worker")
             code = _uncorrectable(case) if code == _UNCORRECTED else code
-            yield diagnosed(code, f"step {step.index + 1} ({step.probe}): {step.death.text}", "certain")
+            told = f"step {step.index + 1} ({step.probe}): {step.death.text}{heat_at_the_end(step)}"
+            yield diagnosed(code, told, "certain")
 
 
 def _aborts(case: Case) -> Iterator[_Item]:

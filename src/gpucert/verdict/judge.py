@@ -16,6 +16,7 @@ from gpucert.record import Record
 from gpucert.verdict.case import Case
 from gpucert.verdict.clock import judge_clock
 from gpucert.verdict.cooling import HEAT, judge_cooling
+from gpucert.verdict.cycles import judge_cycles, parted
 from gpucert.verdict.during import judge_run
 from gpucert.verdict.facts import diagnosed, judge_facts, judge_inspection
 from gpucert.verdict.links import judge_links
@@ -115,11 +116,14 @@ def _judged(
     shown = (*steps, *(one for one in run if isinstance(one, Finding)))
     items = [*judge_inspection(case.record), *run, *judge_links(case), *judge_cooling(case, shown)]
     items += judge_clock(case, steps)
+    joints = parted(case)
+    items += judge_cycles(case, joints)
     findings = [*facts, *steps, *(one for one in items if isinstance(one, Finding))]
     diagnoses = [*told, *(one for one in items if isinstance(one, Diagnosed)), *diagnose_wrong(case, findings)]
     diagnoses += _of_units(case, findings, diagnoses)
     diagnoses += _of_identity(findings, diagnoses) + _of_coverage(findings) + _of_clocks(findings)
-    kept = _each_once(diagnoses)
+    consequences = {code for joint in joints for code in joint.explains}
+    kept = _each_once(one for one in diagnoses if one.code not in consequences)
     return tuple(_excused(findings, kept)), kept
 
 

@@ -25,11 +25,13 @@ _Item = Finding | Diagnosed
 
 def judge_links(case: Case) -> Iterator[_Item]:
     """Findings and diagnoses of every PCIe step, and of NVLink."""
+    for step in case.steps_of("heat_cycles"):
+        yield from _damaged(step, "copied_wrong")
     for step in case.steps_of(PROBE):
         yield from _width(case, step)
         yield from _generation(case, step)
         yield from _bandwidth(step)
-        yield from _damaged(step)
+        yield from _damaged(step, "wrong_words")
     yield from _replays(case)
     yield from _nvlinks(case)
 
@@ -103,9 +105,9 @@ def _bandwidth(step: StepRecord) -> Iterator[_Item]:
             yield diagnosed("link.pcie_bandwidth", reason, "likely")
 
 
-def _damaged(step: StepRecord) -> Iterator[_Item]:
+def _damaged(step: StepRecord, measure: str) -> Iterator[_Item]:
     """PCIe checks its packets, so data that differs was damaged in a chip: that is against the card."""
-    wrong = step.number("wrong_words")
+    wrong = step.number(measure)
     if wrong:
         yield diagnosed("link.pcie_data", f"{wrong:.0f} words arrived other than they were sent", "likely")
 

@@ -14,7 +14,7 @@ ALIKE_ABOVE = 0.9
 """Share of SMs that must be wrong alike for a fault that is not of one SM."""
 SOME_SMS = 8
 """At most so many wrong SMs are named."""
-PRODUCTS = ("gemm_exact", "gemm_sustained", "load_swings", "memory_under_load")
+PRODUCTS = ("gemm_exact", "gemm_sustained", "load_swings", "memory_under_load", "heat_cycles")
 _TYPES = ("fp64", "fp32", "tf32", "fp16", "bf16", "int8", "fp8")
 PARTITIONS = 4
 SURE_AFTER = 3
@@ -35,12 +35,13 @@ def _count(step: StepRecord, measure: str) -> int:
 
 
 def _memory(case: Case) -> Iterator[Diagnosed]:
-    """What the scans found, which look into it best; of words beside products only what no scan met."""
+    """What the scans found, which look into it best; of words beside other work only what no scan met."""
     scanned = [one for step in case.steps_of("memory_scan") for one in wrong_memory(case, step)]
     yield from scanned
     if not scanned:
-        for step in case.steps_of("memory_under_load"):
-            yield from wrong_memory(case, step)
+        for step in case.record.steps:
+            if step.probe in ("memory_under_load", "heat_cycles"):
+                yield from wrong_memory(case, step)
 
 
 # Arithmetic
@@ -52,6 +53,9 @@ def _compute(case: Case) -> Iterator[Diagnosed]:
     for step in case.steps_of("sm_answers"):
         yield from _answers(step)
         blamed |= {_core(part) for part in _parts(step) if _count(step, f"{part}_wrong")}
+    for step in case.steps_of("heat_cycles"):
+        yield from _in_the_heat(step)
+        blamed |= {_core(_part(one)) for one in _of_an_sm(step)}
     for step in case.record.steps:
         if step.probe in PRODUCTS:
             yield from _products(step, blamed)
@@ -72,6 +76,19 @@ def _answers(step: StepRecord) -> Iterator[Diagnosed]:
         yield diagnosed("compute.sm", evidence, "certain" if again >= SURE_AFTER else "likely", _places(step, located))
     elif (single := [part for part in wrong if part not in alike]) or (not wrong and _count(step, "sms_wrong")):
         yield diagnosed("compute.sm", f"known answers were wrong in step {step.index + 1}", "likely", ", ".join(single))
+
+
+def _in_the_heat(step: StepRecord) -> Iterator[Diagnosed]:
+    """SMs that gave wrong answers in heat cycles."""
+    if located := _of_an_sm(step):
+        evidence = f"known answers were wrong in step {step.index + 1}, {len(located)} times"
+        confidence: Confidence = "certain" if len(located) >= SURE_AFTER else "likely"
+        yield diagnosed("compute.sm", evidence, confidence, _places(step, located))
+
+
+def _of_an_sm(step: StepRecord) -> list[Mismatch]:
+    """Wrong values that one SM gave, as answers are; which of them made an output of a product nobody is told."""
+    return [one for one in step.mismatches if one.kind == "compute" and one.reader_sm is not None]
 
 
 def _parts(step: StepRecord) -> list[str]:
@@ -119,8 +136,8 @@ def _products(step: StepRecord, blamed: set[str]) -> Iterator[Diagnosed]:
         evidence = f"{changed} inputs of matrix products changed in memory in step {step.index + 1}, not looked into"
         yield diagnosed("memory.hard", evidence, "possible")
         return
-    wrong = sum(_count(step, one.name) for one in step.measurements if one.name.endswith("wrong"))
-    located = [one for one in step.mismatches if one.kind == "compute"]
+    wrong = sum(_count(step, one.name) for one in step.measurements if _of_products(one.name))
+    located = [one for one in step.mismatches if one.kind == "compute" and one.reader_sm is None]
     if not wrong and not located:
         return
     types = {dtype for dtype in _TYPES if _count(step, f"{dtype}_wrong")}
@@ -130,6 +147,11 @@ def _products(step: StepRecord, blamed: set[str]) -> Iterator[Diagnosed]:
         return
     evidence = f"{max(wrong, len(located))} outputs of matrix products were wrong in step {step.index + 1}"
     yield diagnosed("compute.wrong", evidence, "certain", ", ".join(sorted(types)))
+
+
+def _of_products(measure: str) -> bool:
+    """Whether a measure counts wrong outputs of matrix products."""
+    return measure.endswith("wrong") and measure not in ("sms_wrong", "copied_wrong")
 
 
 # Performance

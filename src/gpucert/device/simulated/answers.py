@@ -7,7 +7,7 @@ from typing import TypeVar
 import msgspec
 
 from gpucert.catalogue.model import Model
-from gpucert.device.simulated import lottery
+from gpucert.device.simulated import joints, lottery
 from gpucert.device.simulated.faults import (
     Absurd,
     Contained,
@@ -255,7 +255,7 @@ def _replays(scenario: Scenario, state: State) -> int:
 
 def _replayed(scenario: Scenario, state: State) -> int:
     """Packets that the other end refused since the run began, each of which was sent again."""
-    return sum(int(fault.per_minute * state.at_s / 60) for fault in scenario.of(PcieReplays))
+    return state.replays + sum(int(fault.per_minute * state.at_s / 60) for fault in scenario.of(PcieReplays))
 
 
 def _banks(scenario: Scenario, banks: int | None) -> Reading[tuple[int, int, int, int, int]]:
@@ -299,10 +299,16 @@ def sample(scenario: Scenario, silicon: Silicon, state: State, at_s: float) -> S
         fan_percent=float(round(state.fan_percent)) if model.thermal.cooling == "own_fan" else NOT_SUPPORTED,
         event_reasons=state.reasons,
         pcie_gen=silicon.pcie_gen if state.link_busy or not is_geforce(model) else 1,
-        pcie_width=silicon.pcie_width,
+        pcie_width=lanes(scenario, silicon, state),
     )
     absurd = scenario.of(Absurd)
     return msgspec.structs.replace(row, **_absurd(absurd)) if absurd else row
+
+
+def lanes(scenario: Scenario, silicon: Silicon, state: State) -> int:
+    """Lanes of the PCIe link in use: half of them where a joint is open, because a link trains in powers of two."""
+    halved = bool(state.joints) and "link" in joints.open_effects(scenario, state.joints)
+    return max(1, silicon.pcie_width // 2) if halved else silicon.pcie_width
 
 
 def _is_hbm(model: Model) -> bool:

@@ -4,8 +4,18 @@ import math
 
 from msgspec import Struct
 
-from gpucert.device.simulated import answers, clocks, lottery, thermal
-from gpucert.device.simulated.faults import Contained, EccUncorrected, EdrReplay, Fault, Gsp, Lost, PowerBrake, Xid
+from gpucert.device.simulated import answers, clocks, joints, lottery, thermal
+from gpucert.device.simulated.faults import (
+    Contained,
+    EccUncorrected,
+    EdrReplay,
+    Fault,
+    Gsp,
+    Lost,
+    PowerBrake,
+    ThermalIntermittent,
+    Xid,
+)
 from gpucert.device.simulated.scenario import Scenario
 from gpucert.device.simulated.silicon import Silicon, silicon
 from gpucert.device.simulated.state import State, at_rest, decode, encode
@@ -62,6 +72,7 @@ class VirtualCard:
         fresh = at_rest(self._silicon, int(EventReason.IDLE))
         fresh.fan_percent = _fan_command(self._silicon.inlet_c + fresh.rise_c)
         fresh.memory_rise_c = _MEMORY_RISE_C["idle"]
+        fresh.joints = joints.at_rest(self._scenario)
         self._state = fresh
         self._fire_due()
         return fresh
@@ -141,6 +152,7 @@ class VirtualCard:
             temperature_c=self._silicon.inlet_c + now.rise_c,
             memory_temperature_c=self._memory_c,
             uncorrected=now.uncorrected,
+            open_lines=joints.open_lines(self._scenario, now.joints) if now.joints else (),
             lost=now.lost,
         )
 
@@ -193,7 +205,8 @@ class VirtualCard:
             case "arithmetic" if load.flop > 0:
                 return load.flop / (card.flop_per_clock[load.rate] * self._real_clock_hz * jitter)
             case "pcie":
-                return (load.bytes_read + load.bytes_written) / (card.pcie_b_s * jitter)
+                lanes = answers.lanes(self._scenario, card, self._state) / card.pcie_width
+                return (load.bytes_read + load.bytes_written) / (card.pcie_b_s * lanes * jitter)
             case "memory":
                 return _memory_seconds(card, load) / (jitter * (1 - self._retrying()))
             case _:
@@ -249,7 +262,20 @@ class VirtualCard:
             now.thermal_cap_mhz = clocks.next_cap_mhz(self._silicon, now.thermal_cap_mhz, core)
             if core >= self._silicon.limits.shutdown_c:
                 self._lose("thermal shutdown")
+            if now.joints:
+                self._bend(core)
         now.samples.append(answers.sample(self._scenario, self._silicon, now, now.at_s))
+
+    def _bend(self, core_c: float) -> None:
+        """Joints follow the heat of the die, and what hangs on one that is open follows at once."""
+        now = self._state
+        suspects = self._scenario.of(ThermalIntermittent)
+        now.joints = [joints.warmed(fault, joint, core_c) for fault, joint in zip(suspects, now.joints, strict=True)]
+        effects = joints.open_effects(self._scenario, now.joints)
+        if "link" in effects:
+            now.replays += round(joints.REPLAYS_PER_S * TICK_S)
+        if "lost" in effects:
+            self._lose("GPU has fallen off the bus")
 
     def _next_fault_s(self) -> float:
         fired = self._state.fired

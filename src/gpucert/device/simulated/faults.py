@@ -292,6 +292,21 @@ class PowerBrake(_Fault, frozen=True, kw_only=True, tag="power_brake"):
     at_s: Seconds = 0.0
 
 
+class ThermalIntermittent(_Fault, frozen=True, kw_only=True, tag="thermal_intermittent"):
+    """A joint of solder or package that heat cycles have cracked: it opens hot and closes cold (joints.py)."""
+
+    above_c: Celsius
+    """The cracked joint opens when the die is at least this hot."""
+    below_c: Celsius
+    """It closes when the die is at most this cool again, below `above_c`."""
+    cycles: Annotated[int, Meta(ge=1)]
+    """It is cracked once the die has been as hot as `above_c` and then as cool as `below_c` so often."""
+    effect: Literal["memory", "link", "lost"] = "memory"
+    """Of the open joint: a data wire of the memory, half of the PCIe lanes, or the card's place on the bus is gone."""
+    line: Count = 0
+    """For `memory`: which data wire of its channel, as for `dq`. Open, it reads 1."""
+
+
 class PcieWidth(_Fault, frozen=True, kw_only=True, tag="pcie_width"):
     """A slot or contact that leaves fewer lanes."""
 
@@ -419,6 +434,7 @@ Fault: TypeAlias = (
     | HotInlet
     | PowerLimit
     | PowerBrake
+    | ThermalIntermittent
     | PcieWidth
     | PcieGen
     | PcieReplays
@@ -447,7 +463,6 @@ NOT_YET: tuple[str, ...] = (
     "sensor_gain",
     "load_step",
     "aux_power",
-    "thermal_intermittent",
     "pcie_slow",
     "nvlink_errors",
     "nvlink_absent",

@@ -70,6 +70,7 @@ class VirtualMedium:
         self._card = advance(0.0, Load())
         self._now_s = max(now_s, self._card.at_s)
         self._memory = CardMemory(scenario, self._silicon, memory, self._now_s)
+        self._memory.opened(self._card.open_lines)
         self._uncorrected_before = self._card.uncorrected
 
     def properties(self) -> Properties:
@@ -189,6 +190,7 @@ class VirtualMedium:
         self._now_s = self._card.at_s
         idle = load.kind == "idle"
         self._memory.passed(self._now_s, self._card.memory_temperature_c, idle=idle)
+        self._memory.opened(self._card.open_lines)
         self._arithmetic.passed(self._card.seconds, idle=idle)
         self._stay_alive()
         return self._card

@@ -87,6 +87,10 @@ class CardMemory:
             self._leaks.passed(self._cells, now_s, memory_c, idle=idle)
             self._hold(self._damage)  # because a cell that is stuck cannot lose its charge
 
+    def opened(self, joints: tuple[int, ...]) -> None:
+        """Which joints of data wires are open from now on, by their number."""
+        self._readout.opened(joints)
+
     def store(self, first_word: int, words: Words, keep: Words | None = None, *, descending: bool = False) -> None:
         """Write words, the last of them first if `descending`; bits set in `keep` stay as they are in the cells."""
         words = self._along_the_path(first_word, words)

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpucert.device.simulated import lottery
-from gpucert.device.simulated.faults import Dq, Intermittent, Neighbourhood, Stripes
+from gpucert.device.simulated.faults import Dq, Intermittent, Neighbourhood, Stripes, ThermalIntermittent
 from gpucert.device.simulated.scenario import Scenario
 from gpucert.stress.answers import mix
 from gpucert.stress.backend import WORD_BYTES
@@ -131,15 +131,26 @@ class Readout:
             *(CrowdedRead(fault) for fault in scenario.of(Neighbourhood)),
             *(StripedRead(fault, cells) for fault in scenario.of(Stripes)),
         )
-        self._lines = tuple(DataLine(scenario, fault, number) for number, fault in enumerate(scenario.of(Dq)))
+        bad = scenario.of(Dq)
+        self._lines = tuple(DataLine(scenario, fault, number) for number, fault in enumerate(bad))
+        self._joints = {
+            number: DataLine(scenario, Dq(line=fault.line, value=1), len(bad) + number)
+            for number, fault in enumerate(scenario.of(ThermalIntermittent))
+            if fault.effect == "memory"
+        }
+        self._open: tuple[DataLine, ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self._weak or self._lines)
+        return bool(self._weak or self._lines or self._joints)
 
     @property
     def has_lines(self) -> bool:
         """Whether any word may be read wrongly, because a wire is bad."""
-        return bool(self._lines)
+        return bool(self._lines or self._open)
+
+    def opened(self, joints: tuple[int, ...]) -> None:
+        """Which joints of data wires are open now, by their number."""
+        self._open = tuple(self._joints[number] for number in joints)
 
     def warmed(self, memory_c: float) -> None:
         """The memory is this warm now."""
@@ -154,5 +165,5 @@ class Readout:
         """Turn what a stretch of cells holds into what arrives of it, in place."""
         for weak in self._weak:
             weak.disturb(physical, words)
-        for line in self._lines:
+        for line in (*self._lines, *self._open):
             line.disturb(physical, words)

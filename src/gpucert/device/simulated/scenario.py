@@ -47,6 +47,7 @@ from gpucert.device.simulated.faults import (
     SramThreshold,
     Stripes,
     StuckBit,
+    ThermalIntermittent,
     TpcMissing,
     Transition,
     WrongEveryTime,
@@ -324,8 +325,13 @@ def _misfit(scenario: Scenario, fault: Fault) -> str:
             beyond = _beyond(scenario, "aggressor", fault.aggressor, 1)
             return beyond or _beyond(scenario, "victim", fault.victim, 1)
         case Dq() if fault.line >= silicon.memory.channel_bits:
-            width, kind = silicon.memory.channel_bits, silicon.memory.type
-            return f"line must be below {width}, the data wires of a channel of {kind}"
+            return _no_such_wire(silicon)
+        case ThermalIntermittent() if fault.below_c >= fault.above_c:
+            return "below_c must be below above_c: a joint closes cooler than it opens"
+        case ThermalIntermittent() if fault.effect != "memory" and fault.line:
+            return 'line is for effect = "memory" alone; leave it out'
+        case ThermalIntermittent(effect="memory") if fault.line >= silicon.memory.channel_bits:
+            return _no_such_wire(silicon)
         case ChannelMissing() if scenario.channels < 1:
             return f"count must leave a channel; {silicon.key} has {silicon.memory.channels}"
         case Contained() if silicon.chip not in CONTAINING_CHIPS:
@@ -378,6 +384,10 @@ def _misfit(scenario: Scenario, fault: Fault) -> str:
             return f"{fault.value:g} is a value that a working sensor gives; choose one outside {low:g} to {high:g}"
         case _:
             return ""
+
+
+def _no_such_wire(silicon: Model) -> str:
+    return f"line must be below {silicon.memory.channel_bits}, the data wires of a channel of {silicon.memory.type}"
 
 
 def _beyond(scenario: Scenario, name: str, offset: int, length: int) -> str:

@@ -3,6 +3,7 @@
 import msgspec
 from msgspec import Struct
 
+from gpucert.device.simulated.joints import Joint
 from gpucert.device.simulated.silicon import Silicon
 from gpucert.device.simulated.thermal import Rises
 from gpucert.record import Event, Sample
@@ -43,6 +44,10 @@ class State(Struct, kw_only=True):
     corrected: int = 0
     """By ECC in the medium; what a steady rate adds follows from the clock."""
     uncorrected: int = 0
+    joints: list[Joint] = []
+    """Those that heat can open, in the order of their faults."""
+    replays: int = 0
+    """Packets that were sent again while joints of the link were open."""
     fired: int = 0
     """Timed faults that have happened, in their order."""
     lost: bool = False

@@ -48,6 +48,8 @@ class Advance(Struct, frozen=True, kw_only=True):
     """The memory's true temperature, whether a sensor tells it or not."""
     uncorrected: int
     """Uncorrectable errors so far: a context that sees this rise is dead."""
+    open_lines: tuple[int, ...] = ()
+    """Joints of data wires of the memory that are open, by their number."""
     lost: bool = False
     """The card is off the bus."""
     abort: str = ""
