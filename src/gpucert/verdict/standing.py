@@ -35,12 +35,17 @@ _READ_FROM = {
 _READ_AT_ONCE = {"card", "identity", "settings"}
 """What needs no load: findings of these need the reading alone."""
 _PROBES_OF = {
-    "compute": ("sm_answers", "gemm_exact", "gemm_sustained", "load_swings", "memory_under_load", "identity", "card"),
+    "board": ("heat_cycles", "run"),
+    "compute": (
+        "sm_answers", "gemm_exact", "gemm_sustained", "load_swings", "memory_under_load", "heat_cycles", "identity",
+        "card",
+    ),
     "config": ("card",),
     "identity": ("identity", "card"),
-    "link": ("pcie_link", "nvlink"),
+    "link": ("pcie_link", "nvlink", "heat_cycles"),
     "memory": (
-        "memory_scan", "memory_under_load", "memory_bandwidth", "gemm_exact", "counters", "identity", "card", "run",
+        "memory_scan", "memory_under_load", "memory_bandwidth", "gemm_exact", "heat_cycles", "counters", "identity",
+        "card", "run",
     ),
     "performance": ("gemm_sustained", "memory_bandwidth"),
     "thermal": ("thermal", "thermal_soak", "gemm_sustained", "run"),
