@@ -49,11 +49,13 @@ def _answer(library: ctypes.CDLL, program: ctypes.c_void_p, what: str) -> bytes:
     return buffer.raw
 
 
+NEW = [one for one in kernels.ARCHITECTURES if one >= kernels.FIRST_OF_CUDA_13]
+BY_RELEASE = {12: [one for one in kernels.ARCHITECTURES if one not in NEW] + [NEW[0], 90, NEW[-1]], 13: NEW}
+"""What each release compiles for: every architecture by one of them, and some by both."""
 CASES = [
     pytest.param(major, architecture, id=f"cuda{major}-sm_{architecture}")
-    for architecture in kernels.ARCHITECTURES
-    for major in (12, 13)
-    if major == 12 or architecture >= kernels.FIRST_OF_CUDA_13
+    for major, architectures in BY_RELEASE.items()
+    for architecture in architectures
 ]
 
 
