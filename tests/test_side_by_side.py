@@ -501,7 +501,7 @@ def test_plain_calls_do_the_work_that_they_are_timed_for(
     before = cuda.products
     assert plain.multiply(matrices, 3) > 0
     assert cuda.products == before + 3
-    assert np.array_equal(result, matrix_view(matrices.reference, output, 64 * 64))
+    assert np.array_equal(result, matrix_view(matrices.references[0], output, 64 * 64))
     matrices.free()
     (region, *_) = card.reserve(2 * MIB)
     halves = matrix_view(region.handle, 1, region.words)
