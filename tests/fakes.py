@@ -9,7 +9,7 @@ from gpucert.device.simulated.medium import VirtualMedium
 from gpucert.device.simulated.scenario import parse
 from gpucert.probes.bench import SetTwiceError, UndeclaredMeasureError
 from gpucert.reading import Absence, Absent, Reading
-from gpucert.record import Mismatch
+from gpucert.record import Mismatch, Trace
 from gpucert.stress.backend import Backend
 from gpucert.stress.host import HostBackend
 from gpucert.trials import in_process
@@ -45,6 +45,7 @@ class FakeBench:
     u: dict[str, float | None] = field(default_factory=dict)
     where: dict[str, str] = field(default_factory=dict)
     mismatches: list[Mismatch] = field(default_factory=list)
+    traces: dict[str, Trace] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._began = self.card.now_s()
@@ -68,7 +69,7 @@ class FakeBench:
         self.mismatches.append(mismatch)
 
     def trace(self, name: str, at_s: tuple[float, ...], channels: Mapping[str, tuple[float, ...]]) -> None:
-        pass
+        self.traces[name] = Trace.of(at_s, channels)
 
     def progress(self, fraction: float, text: str) -> None:
         assert math.isfinite(fraction)
