@@ -170,7 +170,8 @@ def _window(bench: Bench, slices: Sequence[Slice]) -> Window:
     rates = [one.rate for one in slices]
     first = min(int(len(rates) * (1 - SUSTAINED_SHARE)), len(rates) - 1)
     sustained = rates[first:]
-    batches = [fmean(sustained[at : at + BATCH]) for at in range(0, len(sustained), BATCH)]
+    batch = min(BATCH, -(-len(sustained) // 2))  # because a single one has no scatter
+    batches = [fmean(sustained[at : at + batch]) for at in range(0, len(sustained), batch)]
     u = stdev(batches) / len(batches) ** 0.5 if len(batches) > 1 else 0.01 * sustained[0]
     early = median(rates[: max(1, len(rates) // 10)])
     return Window(
