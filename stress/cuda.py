@@ -29,8 +29,7 @@ from gpucert.stress.backend import (
 from gpucert.stress.cublas import Multiplier
 from gpucert.stress.cuda_card import CudaCard, NoCudaError, Pinned, Words, scrub_environment
 from gpucert.stress.cuda_clock import ClockCounter
-from gpucert.stress.cuda_digests import Digests
-from gpucert.stress.cuda_matrices import CudaMatrices
+from gpucert.stress.cuda_matrices import CudaMatrices, Lane
 from gpucert.stress.cuda_tallies import Counted, Tallies
 from gpucert.stress.offers import answered, offered
 
@@ -73,7 +72,7 @@ class CudaBackend:
         self._scratch = self._card.allocate(_SCRATCH_BYTES)
         self._reply = Pinned(1)
         self._answers = Pinned(self._card.sm_count * kernels.ANSWER_WORDS)
-        self._digests = Digests(self._card, self._tallies)
+        self._lanes = tuple(Lane(self._card, tallies) for tallies in (self._tallies, Tallies(self._card, self._blocks)))
         self._multiplier = Multiplier(self._card)
         self._clock = ClockCounter(self._card, self._scratch)
         self._chunks: dict[int, Region] = {}
@@ -248,7 +247,7 @@ class CudaBackend:
             raise UnitOutOfReachError(str(error)) from error
 
     def _matrices(self, dtype: DType, shape: tuple[int, int, int], seed: int, *, exact: bool) -> CudaMatrices:
-        return CudaMatrices(self._card, self._multiplier, self._tallies, self._digests, dtype, shape, seed, exact=exact)
+        return CudaMatrices(self._card, self._multiplier, self._tallies, self._lanes, dtype, shape, seed, exact=exact)
 
     def answers(self, unit: ArithmeticUnit, repeats: int, seed: int) -> tuple[Answer, ...]:
         """One block on every SM, launched again until each has answered `repeats` times or will not be reached."""

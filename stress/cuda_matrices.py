@@ -5,6 +5,8 @@ goes on with the beginning: where an output was not written, the answer of anoth
 there. The digest counts columns from the matrix's own beginning, so that a reference is good wherever a product begins.
 """
 
+from collections import deque
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -13,7 +15,7 @@ from numpy.typing import NDArray
 from gpucert.stress import digests, fills, freivalds, kernels
 from gpucert.stress.backend import Compared, DType, Product, WrongWord
 from gpucert.stress.cublas import RECIPES, Multiplier, Recipe
-from gpucert.stress.cuda_card import AHEAD_SECONDS, CudaCard, Event, Pinned, Words
+from gpucert.stress.cuda_card import AHEAD_SECONDS, CudaCard, Pinned, Words
 from gpucert.stress.cuda_digests import PAIR_BYTES, RUNS, Digests, Output, Right, unplaced
 from gpucert.stress.cuda_tallies import Tallies
 from gpucert.stress.fills import TOGGLING, Data
@@ -22,6 +24,8 @@ Integers = NDArray[np.int8]
 Answer = NDArray[np.float32] | NDArray[np.float64] | NDArray[np.int32]
 _BLANKS = (0xFF, 0x7F)
 """What every byte is where a reference is to be made: two, because an output that nobody writes must differ in both."""
+_LANE_SECONDS = AHEAD_SECONDS / 2
+"""Of work in a lane, because two of them are queued ahead."""
 _FILL_BLOCKS_PER_SM = 4
 _STEP_COLUMNS = 256
 """By how much every other product of full-mantissa numbers begins further on: whole tiles of every kernel."""
@@ -31,6 +35,34 @@ _LONGEST_LAUNCH_SECONDS = 0.4
 _BITS = {4: np.uint32, 8: np.uint64}
 _ROWS_LOCATED = 256
 """Wrong rows whose elements are located, because the places of a wholly wrong product would fill the host's memory."""
+
+
+class Lane:
+    """What belongs to products that are queued together.
+
+    Two lanes take turns, because a card that waits until the host has read what it found of the products before has
+    nothing to do meanwhile.
+    """
+
+    def __init__(self, card: CudaCard, tallies: Tallies) -> None:
+        self.digests = Digests(card, tallies)
+        self.events = [(card.event(), card.event()) for _ in range(RUNS)]
+        self.done = card.event()
+
+
+@dataclass(frozen=True)
+class _Queued:
+    """Products in a lane."""
+
+    lane: Lane
+    runs: int
+    looked_at: bool
+
+    def finish(self) -> tuple[float, Compared]:
+        """Wait until they are done: their seconds, and what was found of them."""
+        self.lane.done.wait()
+        seconds = sum(end.seconds_since(start) for start, end in self.lane.events[: self.runs])
+        return seconds, self.lane.digests.read() if self.looked_at else Compared(0, 0, ())
 
 
 class CudaMatrices:
@@ -45,7 +77,7 @@ class CudaMatrices:
         card: CudaCard,
         multiplier: Multiplier,
         tallies: Tallies,
-        compares: Digests,
+        lanes: tuple[Lane, ...],
         dtype: DType,
         shape: tuple[int, int, int],
         seed: int,
@@ -56,7 +88,7 @@ class CudaMatrices:
         if any(size % self._recipe.multiple for size in shape):
             sizes = " × ".join(map(str, shape))
             raise ValueError(f"{sizes}: sizes of {dtype.value} must be multiples of {self._recipe.multiple}")
-        self._card, self._multiplier, self._tallies, self._digests = card, multiplier, tallies, compares
+        self._card, self._multiplier, self._tallies, self._lanes = card, multiplier, tallies, lanes
         rows, columns, inner = shape
         self.step = min(_STEP_COLUMNS, columns // 2)
         """Columns."""
@@ -72,7 +104,6 @@ class CudaMatrices:
             self.right = self._allocate((columns + self.step) * inner * self._input_bytes)
             self.result = self._allocate(self._output_bytes)
             self.references = tuple(self._allocate(self._output_bytes) for _ in self._firsts())
-            self._events = [(card.event(), card.event()) for _ in range(RUNS)]
             self._fill(seed, (Data.WHOLE, Data.WHOLE) if exact else (Data.FULL, Data.FULL))
             self._panel = self._panel_columns()
             self._take_references()
@@ -88,15 +119,18 @@ class CudaMatrices:
         """
         if first_column and not self._exact:
             raise ValueError("only products of whole numbers begin anywhere: the sums of others hang on the kernel")
-        seconds, done, batch = 0.0, 0, 1
+        seconds, left, batch = 0.0, runs, 1
         found = self._proven() if check else Compared(0, 0, ())
-        while done < runs:
-            count = min(batch, runs - done, RUNS)
-            took = self._batch(count, first_column, check=check)
-            if check:
-                found = _joined(found, self._digests.read())
-            seconds, done = seconds + took, done + count
-            batch = max(1, int(AHEAD_SECONDS * count / max(took, 1e-6)))
+        queued, idle = deque[_Queued](), deque(self._lanes)
+        while left or queued:
+            while left and idle:
+                queued.append(self._queue(idle.popleft(), min(batch, left, RUNS), first_column, check=check))
+                left -= queued[-1].runs
+            first = queued.popleft()
+            took, looked = first.finish()
+            seconds, found = seconds + took, _joined(found, looked)
+            batch = max(1, int(_LANE_SECONDS * first.runs / max(took, 1e-6)))
+            idle.append(first.lane)
         rows, columns, inner = self.shape
         return Product(
             runs, 2.0 * rows * columns * inner * runs, seconds, found.elements, found.wrong, found.first_wrong
@@ -190,20 +224,18 @@ class CudaMatrices:
         columns = self.shape[1]
         return (first_column + self.step * (first_column == self._standing)) % columns
 
-    def _batch(self, count: int, first_column: int, *, check: bool) -> float:
+    def _queue(self, lane: Lane, runs: int, first_column: int, *, check: bool) -> _Queued:
+        """Queue products one after another, each with its digest if it is to be looked at."""
         if check:
-            self._digests.begin(count)
-        for start, end in self._events[:count]:
+            lane.digests.begin(runs)
+        for start, end in lane.events[:runs]:
             start.record()
             output = self._multiply(self._elsewhere(first_column))
             end.record()
             if check:
-                self._digests.take(output, self._rights[0 if self._exact else self._standing])
-        return self._seconds_of(self._events[:count])
-
-    def _seconds_of(self, events: list[tuple[Event, Event]]) -> float:
-        self._card.finish()
-        return sum(end.seconds_since(start) for start, end in events)
+                lane.digests.take(output, self._rights[0 if self._exact else self._standing])
+        lane.done.record()
+        return _Queued(lane, runs, check)
 
     def _firsts(self) -> tuple[int, ...]:
         """Columns at which products begin that need a reference of their own.
@@ -226,7 +258,7 @@ class CudaMatrices:
         rest = output.shift * PAIR_BYTES
         self._card.copy(reference + rest, self.result, self._output_bytes - rest)
         self._card.copy(reference, self.result + self._output_bytes - rest, rest)
-        return self._digests.of(output)
+        return self._lanes[0].digests.of(output)
 
     def _prove(self, reference: int) -> int:
         """Prove the card's first answer on the host, mend the rows that are wrong, and give it back: its digest."""

@@ -385,6 +385,17 @@ def test_one_wrong_element_of_one_run_is_found_in_every_type(gpu: CudaBackend, f
         matrices.free()
 
 
+def test_products_that_are_queued_ahead_are_each_looked_at(
+    gpu: CudaBackend, fake: FakeCuda, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cuda_matrices, "RUNS", 2)
+    matrices = gpu.matrices(DType.FP32, SIZE, 3, exact=False)
+    fake.wrong_products = dict.fromkeys(range(fake.products, fake.products + 13, 3), 40)
+    product = matrices.run(13, check=True)
+    assert (product.runs, product.compared, product.wrong) == (13, 13 * SIZE * SIZE, 5)
+    assert len(product.first_wrong) == 5
+
+
 @pytest.mark.parametrize("silent", ["matrix_digest", "matrix_compare"])
 @pytest.mark.parametrize("exact", [True, False])
 def test_outputs_that_nobody_looked_at_are_wrong(gpu: CudaBackend, fake: FakeCuda, exact: bool, silent: str) -> None:
