@@ -46,7 +46,8 @@ class PlainCuda:
         """cublasGemmEx on the operands that gpucert multiplies, since the power of a product hangs on its numbers."""
         import numpy as np
 
-        from gpucert.stress.cuda_matrices import RECIPES, CudaMatrices
+        from gpucert.stress.cublas import RECIPES
+        from gpucert.stress.cuda_matrices import CudaMatrices
 
         assert isinstance(matrices, CudaMatrices)
         recipe, (m, n, k) = RECIPES[matrices.dtype], matrices.shape

@@ -22,6 +22,7 @@ from sampler import SAMPLES_PER_S, Sampler
 from turns import Pair, Row, compared, spread, take
 
 from gpucert import installed_version
+from gpucert.probes.gemm_sustained import STAY_S, WORTH
 from gpucert.reading import Absent, number
 from gpucert.stress.backend import (
     WORD_BYTES,
@@ -36,6 +37,7 @@ from gpucert.stress.backend import (
     Region,
     UnitNotOfferedError,
 )
+from gpucert.stress.deep import inner_sizes
 from gpucert.stress.memory_scan import HEADROOM_BYTES, PROFILES
 from gpucert.stress.sweeper import Books, Sweeper
 
@@ -51,7 +53,7 @@ TURN_S = 0.2
 WATCHED_TURN_S = 0.5
 """A turn with telemetry: ten samples."""
 SIZES = (8192, 4096, 2048, 1024)
-"""Matrices as large as the probes', smaller where memory or patience is short."""
+"""Matrices as large as the probes', smaller where memory or patience is short; sustained ones are deeper, as there."""
 LONGEST_PRODUCT_S = 0.25
 SEED = 20_251
 USAGE, INCOMPLETE = 2, 30
@@ -212,20 +214,23 @@ def passes_for(once_s: float, turn_s: float) -> int:
 def products(bench: Bench, dtype: DType, seconds: float, *, exact: bool) -> list[Row]:
     """A product with every output compared, beside the same product in a plain loop that compares nothing.
 
-    `checked` counts all the time that passes, compares included; `products alone` is the rate that a record holds, and
-    is told of sustained products only, as there.
+    `checked` counts all the time that passes: digests, the host, and of sustained products the share of new numbers
+    and of the look at the old ones. `products alone` is the rate that a record holds, and is told of sustained
+    products only, as there.
     """
     kind = "exact" if exact else "sustained"
     matrices = prepared(bench.backend, dtype, exact=exact)
-    flop = 2.0 * matrices.shape[0] * matrices.shape[1] * matrices.shape[2]
-    what = f"matmul {dtype.value} {matrices.shape[0]}, {kind}"
+    flop = _flop(matrices.shape)
+    what = f"matmul {dtype.value} {_named(matrices.shape)}, {kind}"
     try:
-        runs = passes_for(_checked_once(bench.backend, matrices), TURN_S)
+        once_s = _checked_once(bench.backend, matrices)
+        runs = passes_for(once_s, TURN_S)
+        renewed = 0.0 if exact else _renewed(bench.backend, matrices) / max(STAY_S, WORTH * once_s)
 
         def ours() -> dict[str, float]:
             product, wall = _checked(bench.backend, matrices, runs)
             alone = {} if exact else {"products alone": product.flop / product.seconds / 1e12}
-            return {"checked": flop * runs / wall / 1e12, **alone}
+            return {"checked": flop * runs / (wall * (1 + renewed)) / 1e12, **alone}
 
         def plain() -> float:
             return flop * runs / bench.plain.multiply(matrices, runs) / 1e12
@@ -234,6 +239,29 @@ def products(bench: Bench, dtype: DType, seconds: float, *, exact: bool) -> list
     finally:
         matrices.free()
     return [compared(f"{what}, {name}", rate_unit(dtype), found, GEMM_IS) for name, found in turns.items()]
+
+
+def _flop(shape: tuple[int, int, int]) -> float:
+    rows, columns, inner = shape
+    return 2.0 * rows * columns * inner
+
+
+def _named(shape: tuple[int, int, int]) -> str:
+    """The size of a cube, else all three."""
+    return str(shape[0]) if len(set(shape)) == 1 else " × ".join(map(str, shape))
+
+
+def _renewed(backend: Backend, matrices: Matrices) -> float:
+    """Seconds from one set of numbers to the next, as the probe has it: a look at the operands, then others."""
+    taken = []
+    for seed in (SEED + 1, SEED + 2):  # because the first time everything is new
+        began = backend.seconds()
+        inputs = matrices.inputs()
+        matrices.renew(seed)
+        taken.append(backend.seconds() - began)
+        if inputs.wrong:
+            raise WrongAnswerError(f"{inputs.wrong} of {inputs.elements} inputs were wrong")
+    return taken[-1]
 
 
 def rate_unit(dtype: DType) -> str:
@@ -270,20 +298,28 @@ def prepared(backend: Backend, dtype: DType, *, exact: bool) -> Matrices:
         once = _once(smallest)
     finally:
         smallest.free()
-    for size in SIZES[:-1]:
-        if once * (size / SIZES[-1]) ** 3 > LONGEST_PRODUCT_S:
+    patience = LONGEST_PRODUCT_S / once * _flop((SIZES[-1], SIZES[-1], SIZES[-1]))
+    for size, inner in _shapes(backend, dtype, exact=exact):
+        if _flop((size, size, inner)) > patience:
             continue
         try:
-            return backend.matrices(dtype, size, SEED, exact=exact)
+            return backend.matrices(dtype, size, SEED, exact=exact, inner=inner)
         except OutOfMemoryError:
             continue
     return backend.matrices(dtype, SIZES[-1], SEED, exact=exact)
 
 
+def _shapes(backend: Backend, dtype: DType, *, exact: bool) -> list[tuple[int, int]]:
+    """Width and depth of the products to be tried, the largest first."""
+    capability = int(backend.properties().compute_capability.replace(".", ""))
+    deep = [] if exact else [(SIZES[0], inner) for inner in inner_sizes(dtype, capability)[:-1]]
+    return [*deep, *((size, size) for size in SIZES[:-1])]
+
+
 def telemetry_beside_products(bench: Bench, seconds: float) -> list[Row]:
     """A checked product while the card is sampled from another process, beside the same while nobody samples."""
     matrices = prepared(bench.backend, DType.FP32, exact=False)
-    what = f"matmul {matrices.dtype.value} {matrices.shape[0]}, checked, while sampled"
+    what = f"matmul {matrices.dtype.value} {_named(matrices.shape)}, checked, while sampled"
     try:
         runs = passes_for(_checked_once(bench.backend, matrices), WATCHED_TURN_S)
 

@@ -257,17 +257,27 @@ class LaunchFailedError(RuntimeError):
 
 
 class Matrices(Protocol):
-    """Inputs and reference of one matrix product, resident on the card."""
+    """Inputs and right answers of one matrix product, resident on the card."""
 
     dtype: DType
     shape: tuple[int, int, int]
     """m, n, k."""
 
     def run(self, runs: int, *, check: bool, first_column: int = 0) -> Product:
-        """Multiply `runs` times; with `check` every output of every run is compared on the card with the reference.
+        """Multiply `runs` times; with `check` every output of every run is compared on the card with the right answer.
 
         The columns of the product are made from `first_column` on, and then those before it, so that another launch
-        has other multiprocessors make the same outputs.
+        has other multiprocessors make the same outputs; on a card a little further on where the product before began
+        there, so that an output that was never written is found. Raises ValueError where a product of anything but
+        whole numbers is to begin elsewhere than at 0.
+        """
+
+    def renew(self, seed: int, *, toggling: bool = False) -> None:
+        """Put other numbers into the operands, and take the card's own first answers to them as right.
+
+        Full mantissas again, or `toggling` ones: bits that all flip from one number to the next, exponents next to the
+        subnormals. An answer that is always wrong in the same way is not found so: exact products and known answers
+        are there for that. Raises ValueError for whole numbers.
         """
 
     def inputs(self) -> Compared:
@@ -347,12 +357,12 @@ class Backend(Protocol):
     def touch(self, regions: tuple[Region, ...], kind: str, passes: int) -> float:
         """Plain `read`, `write` or `copy` of the regions, `passes` times, no checking: seconds taken."""
 
-    def matrices(self, dtype: DType, size: int, seed: int, *, exact: bool) -> Matrices:
-        """Prepare a size × size × size product.
+    def matrices(self, dtype: DType, size: int, seed: int, *, exact: bool, inner: int | None = None) -> Matrices:
+        """Prepare a size × size × inner product; without `inner` that is the size, too.
 
         `exact` draws small integers, whose products every type holds exactly, and takes a reference that the card did
-        not make (Freivalds on the host); else full-mantissa data with the card's own first run as reference.
-        Raises UnitNotOfferedError.
+        not make (Freivalds on the host); else full-mantissa data with the card's own first runs as reference.
+        Raises UnitNotOfferedError and OutOfMemoryError.
         """
 
     def answers(self, unit: ArithmeticUnit, repeats: int, seed: int) -> tuple[Answer, ...]:

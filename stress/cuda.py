@@ -26,9 +26,10 @@ from gpucert.stress.backend import (
     UnitOutOfReachError,
     WrongWord,
 )
+from gpucert.stress.cublas import Multiplier
 from gpucert.stress.cuda_card import CudaCard, NoCudaError, Pinned, Words, scrub_environment
 from gpucert.stress.cuda_clock import ClockCounter
-from gpucert.stress.cuda_matrices import CudaMatrices, Multiplier
+from gpucert.stress.cuda_matrices import CudaMatrices, Lane
 from gpucert.stress.cuda_tallies import Counted, Tallies
 from gpucert.stress.offers import answered, offered
 
@@ -71,6 +72,7 @@ class CudaBackend:
         self._scratch = self._card.allocate(_SCRATCH_BYTES)
         self._reply = Pinned(1)
         self._answers = Pinned(self._card.sm_count * kernels.ANSWER_WORDS)
+        self._lanes = tuple(Lane(self._card, tallies) for tallies in (self._tallies, Tallies(self._card, self._blocks)))
         self._multiplier = Multiplier(self._card)
         self._clock = ClockCounter(self._card, self._scratch)
         self._chunks: dict[int, Region] = {}
@@ -236,16 +238,16 @@ class CudaBackend:
 
         return self._card.timed_repeats(passes, one_pass)
 
-    def matrices(self, dtype: DType, size: int, seed: int, *, exact: bool) -> CudaMatrices:
-        """A size × size × size product on the card. Raises UnitNotOfferedError, also where cuBLAS cannot make it."""
+    def matrices(self, dtype: DType, size: int, seed: int, *, exact: bool, inner: int | None = None) -> CudaMatrices:
+        """A size × size × inner product on the card. Raises UnitNotOfferedError, also where cuBLAS cannot make it."""
         offered(dtype, self._card.capability)
         try:
-            return self._matrices(dtype, size, seed, exact=exact)
+            return self._matrices(dtype, (size, size, inner or size), seed, exact=exact)
         except NoCudaError as error:
             raise UnitOutOfReachError(str(error)) from error
 
-    def _matrices(self, dtype: DType, size: int, seed: int, *, exact: bool) -> CudaMatrices:
-        return CudaMatrices(self._card, self._multiplier, self._tallies, dtype, size, seed, exact=exact)
+    def _matrices(self, dtype: DType, shape: tuple[int, int, int], seed: int, *, exact: bool) -> CudaMatrices:
+        return CudaMatrices(self._card, self._multiplier, self._tallies, self._lanes, dtype, shape, seed, exact=exact)
 
     def answers(self, unit: ArithmeticUnit, repeats: int, seed: int) -> tuple[Answer, ...]:
         """One block on every SM, launched again until each has answered `repeats` times or will not be reached."""
@@ -420,18 +422,21 @@ class CudaBackend:
             "stream_read": (self._scratch, 0, self._scratch),
             "stream_write": (self._scratch, 0, 0),
             "stream_copy": (self._scratch, self._scratch, 0),
-            "matrix_fill": (self._scratch, 0, 0, 0, 64, 52, 1023, 0, 0),
-            "matrix_inputs": (self._scratch, 0, 0, 0, 64, 52, 1023, 0, 0, rows, *log),
-            "matrix_compare": (self._scratch, self._scratch, 0, 0, 64, rows, *log),
+            "matrix_fill": (self._scratch, *_NO_OPERAND),
+            "matrix_inputs": (self._scratch, *_NO_OPERAND, rows, *log),
+            "matrix_digest": (self._scratch, 0, 0, self._scratch, rows),
+            "matrix_compare": (self._scratch, self._scratch, 0, 0, 64, self._scratch, 0, rows, *log),
         }.items():
             self._card.launch(name, *arguments, blocks=self._blocks if rows in arguments else 1)
         for name, shared in self._spare_shared.items():
             self._card.launch(name, self._answers.address, 0, 0, blocks=self._card.sm_count, shared=shared)
         self._card.finish()
-        self._matrices(DType.FP32, 256, 0, exact=False).free()
+        self._matrices(DType.FP32, (256, 256, 256), 0, exact=False).free()
 
 
 _TOUCH_WORD = 0x5555_5555_5555_5555
+_NO_OPERAND = (0, 0, 0, 0, 0, 0, 64, 52, 1023, 0)
+"""One of no elements."""
 
 
 @dataclass

@@ -1,70 +1,34 @@
-"""Matrix products by cuBLAS on one GPU, compared bit for bit with a reference by a kernel of our own.
+"""Matrix products on one GPU, every output compared with a reference bit for bit, at the cost of reading it once.
 
-Matrices lie by columns, as cuBLAS wants them: element (i, j) of an m × n matrix is number i + j·m. Only the left
-operand of INT8 lies by rows.
+No output is blanked before it is made. Instead each product begins elsewhere in the matrix than the one before it, and
+goes on with the beginning: where an output was not written, the answer of another column still stands, and is wrong
+there. The digest counts columns from the matrix's own beginning, so that a reference is good wherever a product begins.
 """
 
-from dataclasses import dataclass, replace
+from collections import deque
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gpucert.stress import fills, freivalds, kernels
+from gpucert.stress import digests, fills, freivalds, kernels
 from gpucert.stress.backend import Compared, DType, Product, WrongWord
-from gpucert.stress.cuda_card import AHEAD_SECONDS, CudaCard, Event, NoCudaError, Pinned, Words
-from gpucert.stress.cuda_tallies import SETS, Tallies
+from gpucert.stress.cublas import RECIPES, Multiplier, Recipe
+from gpucert.stress.cuda_card import AHEAD_SECONDS, CudaCard, Pinned, Words
+from gpucert.stress.cuda_digests import PAIR_BYTES, RUNS, Digests, Output, Right, unplaced
+from gpucert.stress.cuda_tallies import Tallies
+from gpucert.stress.fills import TOGGLING, Data
 
 Integers = NDArray[np.int8]
 Answer = NDArray[np.float32] | NDArray[np.float64] | NDArray[np.int32]
-_NAN_BYTE = 0xFF
-"""Bytes that are no number."""
-_NO_SUM_BYTE = 0x7F
-"""0x7F7F7F7F is no sum of products of INT8 either, up to an inner size of 130,560."""
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """What cublasGemmEx is told for one type: numbers of cudaDataType and cublasComputeType_t.
-
-    Literals, because CuPy has no names for all of them.
-    """
-
-    inputs: int
-    output: int
-    compute: int
-    scalar: type[np.float32] | type[np.float64] | type[np.int32]
-    """Type of the two factors, and of the output."""
-    blank: int = _NAN_BYTE
-    """What every byte of an output is before it is computed: no answer."""
-    left_by_rows: bool = False
-    multiple: int = 1
-    """Of which every size must be a multiple."""
-
-    @property
-    def left_operation(self) -> int:
-        """How cuBLAS is to take the left operand: as it lies (0), or turned (1)."""
-        return int(self.left_by_rows)
-
-
-RECIPES: dict[DType, Recipe] = {
-    DType.FP64: Recipe(inputs=1, output=1, compute=70, scalar=np.float64),
-    DType.FP32: Recipe(inputs=0, output=0, compute=69, scalar=np.float32),
-    DType.TF32: Recipe(inputs=0, output=0, compute=77, scalar=np.float32),
-    DType.FP16: Recipe(inputs=2, output=0, compute=68, scalar=np.float32),
-    DType.BF16: Recipe(inputs=14, output=0, compute=68, scalar=np.float32),
-    DType.INT8: Recipe(
-        inputs=3, output=10, compute=72, scalar=np.int32, blank=_NO_SUM_BYTE, left_by_rows=True, multiple=16
-    ),
-}
-"""FP32 is pedantic (69): the plain compute type may be lowered to TF32 by a math mode. INT8 is multiplied on tensor
-cores where sizes and leading dimensions are multiples of 4, better of 16, and where both operands lie along the inner
-dimension, which takes the left one turned ("TN")."""
-
-_NO_TRANSPOSE = 0
-_DEFAULT_ALGORITHM = -1
+_BLANKS = (0xFF, 0x7F)
+"""What every byte is where a reference is to be made: two, because an output that nobody writes must differ in both."""
+_LANE_SECONDS = AHEAD_SECONDS / 2
+"""Of work in a lane, because two of them are queued ahead."""
 _FILL_BLOCKS_PER_SM = 4
+_STEP_COLUMNS = 256
+"""By how much every other product of full-mantissa numbers begins further on: whole tiles of every kernel."""
 _PROBE_COLUMNS = 256
 _LONGEST_LAUNCH_SECONDS = 0.4
 """Longer products are cut into panels of columns, because a watchdog kills what holds a display for too long."""
@@ -73,133 +37,130 @@ _ROWS_LOCATED = 256
 """Wrong rows whose elements are located, because the places of a wholly wrong product would fill the host's memory."""
 
 
-class Cublas(Protocol):
-    """What is used of cupy_backends.cuda.libs.cublas; names as there."""
+class Lane:
+    """What belongs to products that are queued together.
 
-    def create(self) -> int:
-        """A handle."""
+    Two lanes take turns, because a card that waits until the host has read what it found of the products before has
+    nothing to do meanwhile.
+    """
 
-    def getVersion(self, handle: int) -> int:  # noqa: N802
-        """Version as one number."""
-
-    def gemmEx(self, handle: int, *arguments: int) -> None:  # noqa: N802
-        """Queue a product; 18 arguments as cublasGemmEx has them."""
-
-
-class Multiplier:
-    """The cuBLAS handle of a card."""
-
-    def __init__(self, card: CudaCard) -> None:
-        self._card = card
-        with card.errors():
-            self._cublas = _import_cublas()
-            self._handle = self._cublas.create()
-
-    def version(self) -> str:
-        """Version of cuBLAS, as `major.minor.patch`."""
-        with self._card.errors():
-            number = int(self._cublas.getVersion(self._handle))
-        return f"{number // 10000}.{number // 100 % 100}.{number % 100}"
-
-    def multiply(self, recipe: Recipe, left: int, right: int, result: int, rows: int, columns: int, inner: int) -> None:
-        """Queue result = left · right; addresses of matrices without padding, by columns or as the recipe has it."""
-        one, zero = np.ones(1, recipe.scalar), np.zeros(1, recipe.scalar)
-        with self._card.errors():
-            self._cublas.gemmEx(
-                self._handle, recipe.left_operation, _NO_TRANSPOSE, rows, columns, inner, one.ctypes.data,
-                left, recipe.inputs, inner if recipe.left_by_rows else rows, right, recipe.inputs, inner,
-                zero.ctypes.data,
-                result, recipe.output, rows, recipe.compute, _DEFAULT_ALGORITHM,
-            )  # fmt: skip
+    def __init__(self, card: CudaCard, tallies: Tallies) -> None:
+        self.digests = Digests(card, tallies)
+        self.events = [(card.event(), card.event()) for _ in range(RUNS)]
+        self.done = card.event()
 
 
-def _import_cublas() -> Cublas:
-    try:
-        from cupy_backends.cuda.libs import cublas
-    except ImportError as error:
-        raise NoCudaError(f"cuBLAS cannot be loaded ({error}): install nvidia-cublas of the CUDA release") from error
-    library: Cublas = cublas
-    return library
+@dataclass(frozen=True)
+class _Queued:
+    """Products in a lane."""
+
+    lane: Lane
+    runs: int
+    looked_at: bool
+
+    def finish(self) -> tuple[float, Compared]:
+        """Wait until they are done: their seconds, and what was found of them."""
+        self.lane.done.wait()
+        seconds = sum(end.seconds_since(start) for start, end in self.lane.events[: self.runs])
+        return seconds, self.lane.digests.read() if self.looked_at else Compared(0, 0, ())
 
 
 class CudaMatrices:
-    """A product A · B on the card with its reference. Raises ValueError for a size that the type does not take."""
+    """A product A · B on the card with its right answers. Raises ValueError for a size that the type does not take.
+
+    B has some of its first columns once more at its end, so that a product that begins `step` columns on is one call
+    of cuBLAS as well, of the same shape.
+    """
 
     def __init__(
         self,
         card: CudaCard,
         multiplier: Multiplier,
         tallies: Tallies,
+        lanes: tuple[Lane, ...],
         dtype: DType,
-        size: int,
+        shape: tuple[int, int, int],
         seed: int,
         *,
         exact: bool,
     ) -> None:
-        self.dtype = dtype
-        self.shape = (size, size, size)
-        self._card, self._multiplier, self._tallies = card, multiplier, tallies
-        self._recipe = RECIPES[dtype]
-        if size % self._recipe.multiple:
-            raise ValueError(f"size is {size}; of {dtype.value} it must be a multiple of {self._recipe.multiple}")
-        self._seed = seed
-        self._elements = size * size
-        self._bound = fills.exact_bound(size) if exact else 0
-        self._output_width = 8 * np.dtype(self._recipe.scalar).itemsize
-        self._output_bytes = padded(self._elements * self._output_width // 8)
-        input_bytes = padded(self._elements * fills.FORMATS[dtype].bytes)
+        self.dtype, self.shape, self._recipe = dtype, shape, RECIPES[dtype]
+        if any(size % self._recipe.multiple for size in shape):
+            sizes = " × ".join(map(str, shape))
+            raise ValueError(f"{sizes}: sizes of {dtype.value} must be multiples of {self._recipe.multiple}")
+        self._card, self._multiplier, self._tallies, self._lanes = card, multiplier, tallies, lanes
+        rows, columns, inner = shape
+        self.step = min(_STEP_COLUMNS, columns // 2)
+        """Columns."""
+        self._exact, self._bound = exact, fills.exact_bound(inner) if exact else 0
+        self._output_bytes = rows * columns * self._recipe.output_bytes
+        self._input_bytes = fills.FORMATS[dtype].bytes
         self._held: list[int] = []
-        self._proof: Proof | None = None
+        self._rights: dict[int, Right] = {}
+        self._proof: Compared | None = None
+        self._standing = 0
         try:
-            self.left, self.right = self._allocate(input_bytes), self._allocate(input_bytes)
-            self.result, self.reference = self._allocate(self._output_bytes), self._allocate(self._output_bytes)
-            self._events = [(card.event(), card.event()) for _ in range(SETS)]
-            self._prepare(exact=exact)
+            self.left = self._allocate(rows * inner * self._input_bytes)
+            self.right = self._allocate((columns + self.step) * inner * self._input_bytes)
+            self.result = self._allocate(self._output_bytes)
+            self.references = tuple(self._allocate(self._output_bytes) for _ in self._firsts())
+            self._fill(seed, (Data.WHOLE, Data.WHOLE) if exact else (Data.FULL, Data.FULL))
+            self._panel = self._panel_columns()
+            self._take_references()
         except BaseException:
             self.free()
             raise
 
     def run(self, runs: int, *, check: bool, first_column: int = 0) -> Product:
-        """Multiply `runs` times; `seconds` are those of the products alone, without the compares between them.
+        """Multiply `runs` times; `seconds` are those of the products alone, without the digests between them.
 
         An output that should have been compared and was not counts as wrong. The first checked call also answers for
         the product that an exact reference was taken from, because that was the card's work, too.
         """
-        size = self.shape[0]
-        seconds, compared, wrong, done, batch = 0.0, 0, 0, 0, 1
-        first_wrong: tuple[WrongWord, ...] = ()
-        if check and self._proof is not None:
-            compared, wrong, first_wrong = self._proof.elements, self._proof.wrong, self._proof.first_wrong
-            self._proof = None
-        while done < runs:
-            count = min(batch, runs - done, SETS)
-            took = self._batch(count, first_column, check=check)
-            if check:
-                counted = self._tallies.read()
-                never_compared = count * self._elements - counted.items
-                compared, wrong = compared + counted.items, wrong + counted.bad_items + never_compared
-                first_wrong = (first_wrong + _unplaced(counted.first_wrong))[: kernels.LOG_CAPACITY]
-            seconds, done = seconds + took, done + count
-            batch = max(1, int(AHEAD_SECONDS * count / max(took, 1e-6)))
-        return Product(runs, 2.0 * size**3 * runs, seconds, compared, wrong, first_wrong)
+        if first_column and not self._exact:
+            raise ValueError("only products of whole numbers begin anywhere: the sums of others hang on the kernel")
+        seconds, left, batch = 0.0, runs, 1
+        found = self._proven() if check else Compared(0, 0, ())
+        queued, idle = deque[_Queued](), deque(self._lanes)
+        while left or queued:
+            while left and idle:
+                queued.append(self._queue(idle.popleft(), min(batch, left, RUNS), first_column, check=check))
+                left -= queued[-1].runs
+            first = queued.popleft()
+            took, looked = first.finish()
+            seconds, found = seconds + took, _joined(found, looked)
+            batch = max(1, int(_LANE_SECONDS * first.runs / max(took, 1e-6)))
+            idle.append(first.lane)
+        rows, columns, inner = self.shape
+        return Product(
+            runs, 2.0 * rows * columns * inner * runs, seconds, found.elements, found.wrong, found.first_wrong
+        )
+
+    def renew(self, seed: int, *, toggling: bool = False) -> None:
+        """Other numbers, of full mantissas or toggling, and the card's own first answers to them as references.
+
+        Raises ValueError for whole numbers, because their proof takes the host longer than they are worth.
+        """
+        if self._exact:
+            raise ValueError("whole numbers are not renewed: prepare others")
+        self._fill(seed, TOGGLING if toggling else (Data.FULL, Data.FULL))
+        self._take_references()
 
     def inputs(self) -> Compared:
         """Both operands as they stand on the card, against their definition. What was not compared counts as wrong."""
-        elements, wrong, first_wrong = 0, 0, list[WrongWord]()
+        found = Compared(0, 0, ())
         for operand, address in enumerate((self.left, self.right)):
+            definition = self._definition(operand)
             self._tallies.begin()
             self._card.launch(
-                "matrix_inputs", address, *self._definition(operand), self._tallies.rows(), *self._tallies.log(),
+                "matrix_inputs", address, *definition, self._tallies.rows(), *self._tallies.log(),
                 blocks=kernels.blocks(self._card.sm_count),
             )  # fmt: skip
             self._card.finish()
             counted = self._tallies.read()
-            elements += counted.items
-            wrong += counted.bad_items + self._elements - counted.items
-            first_wrong += [
-                replace(one, word=one.word + operand * self._elements) for one in _unplaced(counted.first_wrong)
-            ]
-        return Compared(elements, wrong, tuple(first_wrong[: kernels.LOG_CAPACITY]))
+            wrong = counted.bad_items + definition[0] - counted.items
+            found = _joined(found, Compared(counted.items, wrong, unplaced(counted.first_wrong, found.elements)))
+        return found
 
     def free(self) -> None:
         """Give the memory back."""
@@ -209,89 +170,122 @@ class CudaMatrices:
     def _allocate(self, size_bytes: int) -> int:
         address = self._card.allocate(size_bytes)
         self._held.append(address)
-        self._card.fill_bytes(address, 0, size_bytes)
         return address
 
-    def _prepare(self, *, exact: bool) -> None:
+    def _fill(self, seed: int, data: tuple[Data, Data]) -> None:
+        self._seed, self._data = seed, data
         for operand, address in enumerate((self.left, self.right)):
             blocks = self._card.sm_count * _FILL_BLOCKS_PER_SM
             self._card.launch("matrix_fill", address, *self._definition(operand), blocks=blocks)
-        self._panel = self._panel_columns()
-        self._multiply()
-        if exact:
-            self._take_proven_reference()
-        else:
-            self._card.copy(self.reference, self.result, self._output_bytes)
-        self._card.finish()
 
     def _definition(self, operand: int) -> tuple[int, ...]:
-        """What a kernel is told of an operand: elements, seed, bound, format, and the side of one that is turned."""
-        shape, turned = fills.FORMATS[self.dtype], self._recipe.left_by_rows and operand == 0
-        seed, side = fills.operand_seed(self._seed, operand), self.shape[0] if turned else 0
-        return self._elements, seed, self._bound, shape.width, shape.fraction, shape.bias, shape.spare, side
+        """What a kernel is told of an operand: elements and how many of them are its own, columns of one that lies by
+        rows, seed, family, bound, format.
+        """
+        rows, columns, inner = self.shape
+        own, more, by_rows = (rows * inner, 0, self._recipe.left_by_rows * inner) if operand == 0 else (
+            columns * inner, self.step * inner, 0,
+        )  # fmt: skip
+        shape, seed = fills.FORMATS[self.dtype], fills.operand_seed(self._seed, operand)
+        return (
+            own + more, own, by_rows, seed, self._data[operand], self._bound,
+            shape.width, shape.fraction, shape.bias, shape.spare,
+        )  # fmt: skip
 
     def _panel_columns(self) -> int:
         """How many columns a launch may make: all of them, unless the card is slow in this type."""
-        size = self.shape[0]
-        probe = min(_PROBE_COLUMNS, size)
-        seconds = [self._card.timed(lambda: self._columns(0, probe)) for _ in range(2)][-1]
+        columns = self.shape[1]
+        probe = min(_PROBE_COLUMNS, columns)
+        seconds = [self._card.timed(lambda: self._columns(0, 0, probe)) for _ in range(2)][-1]
         panels = max(1, round(_LONGEST_LAUNCH_SECONDS / max(seconds, 1e-6)))
-        return min(size, probe * panels)
+        return min(columns, probe * panels)
 
-    def _multiply(self, first_column: int = 0) -> None:
-        for begin, end in ((first_column, self.shape[0]), (0, first_column)):
-            for first in range(begin, end, self._panel):
-                self._columns(first, min(self._panel, end - first))
+    def _multiply(self, first_column: int) -> Output:
+        """Queue a product whose columns are made from this one on; where it will lie."""
+        rows, columns, _ = self.shape
+        done = 0
+        while done < columns:
+            begin = (first_column + done) % columns
+            count = min(self._panel, columns - done, columns + self.step - begin)
+            self._columns(begin, done, count)
+            done += count
+        self._standing = first_column
+        shift = first_column * rows * self._recipe.output_bytes // PAIR_BYTES
+        return Output(self.result, self._output_bytes // PAIR_BYTES, shift, 8 * self._recipe.output_bytes)
 
-    def _columns(self, first: int, columns: int) -> None:
-        size = self.shape[0]
-        right = self.right + first * size * fills.FORMATS[self.dtype].bytes
-        result = self.result + first * size * self._output_width // 8
-        self._multiplier.multiply(self._recipe, self.left, right, result, size, columns, size)
+    def _columns(self, first: int, place: int, columns: int) -> None:
+        rows, _, inner = self.shape
+        right = self.right + first * inner * self._input_bytes
+        result = self.result + place * rows * self._recipe.output_bytes
+        self._multiplier.multiply(self._recipe, self.left, right, result, rows, columns, inner)
 
-    def _batch(self, count: int, first_column: int, *, check: bool) -> float:
+    def _elsewhere(self, first_column: int) -> int:
+        """The column that was asked for, or a step on where the product that stands there began with that one."""
+        columns = self.shape[1]
+        return (first_column + self.step * (first_column == self._standing)) % columns
+
+    def _queue(self, lane: Lane, runs: int, first_column: int, *, check: bool) -> _Queued:
+        """Queue products one after another, each with its digest if it is to be looked at."""
         if check:
-            self._tallies.begin(count)
-        for index, (start, end) in enumerate(self._events[:count]):
-            if check:  # because the right answer of the run before would pass for that of a product that never ran
-                self._card.fill_bytes(self.result, self._recipe.blank, self._elements * self._output_width // 8)
+            lane.digests.begin(runs)
+        for start, end in lane.events[:runs]:
             start.record()
-            self._multiply(first_column)
+            output = self._multiply(self._elsewhere(first_column))
             end.record()
             if check:
-                self._compare(index)
-        return self._seconds_of(self._events[:count])
+                lane.digests.take(output, self._rights[0 if self._exact else self._standing])
+        lane.done.record()
+        return _Queued(lane, runs, check)
 
-    def _seconds_of(self, events: list[tuple[Event, Event]]) -> float:
+    def _firsts(self) -> tuple[int, ...]:
+        """Columns at which products begin that need a reference of their own.
+
+        Of whole numbers one does for all. The sums of others may hang on where in the matrix they are made, because
+        cuBLAS promises the same bits for the same call alone.
+        """
+        return (0,) if self._exact else (0, self.step)
+
+    def _take_references(self) -> None:
+        for first, reference, blank in zip(self._firsts(), self.references, _BLANKS, strict=False):
+            self._card.fill_bytes(self.result, blank, self._output_bytes)
+            output = self._multiply(first)
+            digest = self._prove(reference) if self._exact else self._keep(output, reference)
+            self._rights[first] = Right(reference, digest)
         self._card.finish()
-        return sum(end.seconds_since(start) for start, end in events)
 
-    def _compare(self, index: int) -> None:
-        self._card.launch(
-            "matrix_compare", self.result, self.reference, self._output_bytes // 16, self._elements,
-            self._output_width, self._tallies.rows(index), *self._tallies.log(),
-            blocks=kernels.blocks(self._card.sm_count),
-        )  # fmt: skip
+    def _keep(self, output: Output, reference: int) -> int:
+        """Take a product as reference, from the beginning of the matrix on: its digest."""
+        rest = output.shift * PAIR_BYTES
+        self._card.copy(reference + rest, self.result, self._output_bytes - rest)
+        self._card.copy(reference, self.result + self._output_bytes - rest, rest)
+        return self._lanes[0].digests.of(output)
 
-    def _take_proven_reference(self) -> None:
-        """Prove the card's first answer on the host, mend the rows that are wrong, and give it back as reference."""
-        size = self.shape[0]
-        left, right = (whole_numbers(size, fills.operand_seed(self._seed, operand), self._bound) for operand in (0, 1))
+    def _prove(self, reference: int) -> int:
+        """Prove the card's first answer on the host, mend the rows that are wrong, and give it back: its digest."""
+        rows, columns, inner = self.shape
+        left = whole_numbers(rows, inner, fills.operand_seed(self._seed, 0), self._bound)
+        right = whole_numbers(inner, columns, fills.operand_seed(self._seed, 1), self._bound)
         words = Pinned(self._output_bytes // 8)
         try:
             self._card.copy(words.address, self.result, self._output_bytes)
             self._card.finish()
-            answer = _numbers(words.words, self._recipe)[: self._elements].reshape(size, size).T
+            answer = _numbers(words.words, self._recipe).reshape(columns, rows).T
             self._proof = mend(left, right, answer, self._seed)
-            self._card.copy(self.reference, words.address, self._output_bytes)
+            self._card.copy(reference, words.address, self._output_bytes)
             self._card.finish()
+            return digests.digest(words.words)
         finally:
             words.free()
 
+    def _proven(self) -> Compared:
+        """What the proof of the reference found, once."""
+        proof, self._proof = self._proof, None
+        return proof or Compared(0, 0, ())
 
-def _unplaced(wrong: tuple[WrongWord, ...]) -> tuple[WrongWord, ...]:
-    """Without an SM: that of the log compared an output, and cuBLAS does not tell which one made it."""
-    return tuple(replace(one, sm=-1) for one in wrong)
+
+def _joined(one: Compared, other: Compared) -> Compared:
+    first_wrong = (one.first_wrong + other.first_wrong)[: kernels.LOG_CAPACITY]
+    return Compared(one.elements + other.elements, one.wrong + other.wrong, first_wrong)
 
 
 def _numbers(words: Words, recipe: Recipe) -> Answer:
@@ -300,20 +294,11 @@ def _numbers(words: Words, recipe: Recipe) -> Answer:
     return words.view(np.float64) if recipe.scalar is np.float64 else words.view(np.float32)
 
 
-@dataclass(frozen=True)
-class Proof:
-    """What the proof of a product found: how many elements it has, which were wrong; their SMs are not known."""
-
-    elements: int
-    wrong: int
-    first_wrong: tuple[WrongWord, ...] = ()
-
-
-def mend(left: Integers, right: Integers, answer: Answer, seed: int) -> Proof:
+def mend(left: Integers, right: Integers, answer: Answer, seed: int) -> Compared:
     """Replace in place every row of `answer` (m × n) that is not left · right, and say what stood there."""
     rows = freivalds.wrong_rows(left, right, answer, seed)
     if not len(rows):
-        return Proof(answer.size, 0)
+        return Compared(answer.size, 0, ())
     found, true = answer[rows], freivalds.rows(left, right, rows).astype(answer.dtype)
     differs = found != true  # NaN differs from everything
     answer[rows] = true
@@ -322,7 +307,7 @@ def mend(left: Integers, right: Integers, answer: Answer, seed: int) -> Proof:
         _wrong(rows[row] + column * height, found[row, column], true[row, column])
         for row, column in np.argwhere(differs[:_ROWS_LOCATED])[: kernels.LOG_CAPACITY]
     )
-    return Proof(answer.size, int(np.count_nonzero(differs)), first)
+    return Compared(answer.size, int(np.count_nonzero(differs)), first)
 
 
 def _wrong(element: int, found: np.generic, true: np.generic) -> WrongWord:
@@ -331,13 +316,8 @@ def _wrong(element: int, found: np.generic, true: np.generic) -> WrongWord:
 
 
 @lru_cache(maxsize=2)  # because every type multiplies the same whole numbers
-def whole_numbers(size: int, seed: int, bound: int) -> Integers:
-    """The operand as the definition has it, not as the card does: shape (size, size), row i and column j."""
-    numbers = fills.integers(size * size, seed, bound).reshape(size, size).T
+def whole_numbers(rows: int, columns: int, seed: int, bound: int) -> Integers:
+    """The operand as the definition has it, not as the card does: shape (rows, columns), row i and column j."""
+    numbers = fills.integers(rows * columns, seed, bound).reshape(columns, rows).T
     numbers.flags.writeable = False
     return numbers
-
-
-def padded(size_bytes: int) -> int:
-    """The next multiple of the 16 bytes that kernels load at once."""
-    return -(-size_bytes // 16) * 16

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 from gpucert.stress import kernels
 from gpucert.stress.backend import WrongWord
-from gpucert.stress.cuda_card import CudaCard, Pinned, Words
+from gpucert.stress.cuda_card import CudaCard, Pinned
 
-SETS = 64
+SETS = 128
 """Launches whose counts can be kept apart until they are read."""
 
 
@@ -50,18 +50,19 @@ class Tallies:
 
     def read(self) -> Counted:
         """Everything since `begin`; the card must be done."""
-        items, total, bad_items, bad_bits = _columns(self._used)
-        return Counted(items, total, bad_items, bad_bits, self._first_wrong() if bad_items else ())
+        items, total, bad_items, bad_bits = self._used.reshape(-1, kernels.ROW_WORDS).sum(axis=0).tolist()
+        return Counted(items, total, bad_items, bad_bits, self.first_wrong() if bad_items else ())
 
-    def _first_wrong(self) -> tuple[WrongWord, ...]:
+    def read_each(self) -> tuple[Counted, ...]:
+        """The same of each launch since `begin`, without what was logged."""
+        sums = self._used.reshape(-1, self._blocks, kernels.ROW_WORDS).sum(axis=1)
+        return tuple(Counted(items, total, bad, bits, ()) for items, total, bad, bits in sums.tolist())
+
+    def first_wrong(self) -> tuple[WrongWord, ...]:
+        """What was logged since `begin`."""
         lines = self._log.words.reshape(-1, kernels.ROW_WORDS).tolist()
         return tuple(
             WrongWord(item, expected, actual, sm=mark & 0xFFFF_FFFF)
             for item, expected, actual, mark in lines
             if mark >> 32 == self._stamp
         )
-
-
-def _columns(rows: Words) -> list[int]:
-    sums: list[int] = rows.reshape(-1, kernels.ROW_WORDS).sum(axis=0).tolist()
-    return sums

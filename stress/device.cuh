@@ -93,13 +93,14 @@ DEVICE void report_word(u64 address, u64 word) {
     asm volatile("st.volatile.global.u64 [%0], %1;" ::"l"(address), "l"(word) : "memory");
 }
 
-// The one counter in device memory, because atomics on host memory need the help of the bus.
+// Counters in device memory, because atomics on host memory need the help of the bus.
 DEVICE u64 draw_ticket(u64 address) { return atomicAdd((u64 *)address, 1ull); }
+DEVICE void add_to_counter(u64 address, u64 value) { atomicAdd((u64 *)address, value); }
 
-DEVICE u64 tickets_drawn(u64 address) {
-    u64 drawn;
-    asm volatile("ld.volatile.global.u64 %0, [%1];" : "=l"(drawn) : "l"(address) : "memory");
-    return drawn;
+DEVICE u64 read_counter(u64 address) {
+    u64 value;
+    asm volatile("ld.volatile.global.u64 %0, [%1];" : "=l"(value) : "l"(address) : "memory");
+    return value;
 }
 
 // The shared memory that a launch asked for beyond what the kernel itself declares.

@@ -1,10 +1,11 @@
-"""What stands in the matrices: small whole numbers or numbers whose every bit is random, as bit patterns, in NumPy.
+"""What stands in the matrices, as bit patterns, in NumPy: small whole numbers, random bits, or stripes of bits.
 
-Both are pure functions of (element, seed), made from integers alone, because then `gemm.cu` makes the same bits on
+All are pure functions of (element, seed), made from integers alone, because then `gemm.cu` makes the same bits on
 every card and no card is asked what its own inputs were.
 """
 
 from dataclasses import dataclass
+from enum import IntEnum
 from math import isqrt
 
 import numpy as np
@@ -18,7 +19,25 @@ Bits = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.uint32] | NDArray[np.
 
 _MASK = (1 << 64) - 1
 _BLOCK = 1 << 20
+_STRIPES = 0x5555_5555_5555_5555
 LARGEST_INTEGER = 64
+
+
+class Data(IntEnum):
+    """The families of numbers; theirs are shared with the kernels."""
+
+    FULL = 0
+    """Every bit of the fraction is random."""
+    WHOLE = 1
+    """Small whole numbers, whose products are exact."""
+    SMALL = 2
+    """Fractions 0101… and 1010… next to the subnormals; integers are all stripes."""
+    LARGE = 3
+    """The same next to the largest numbers: a product of the two is about 1."""
+
+
+TOGGLING = (Data.SMALL, Data.LARGE)
+"""The left and the right operand: from one number to the next all bits of the fraction flip, or none."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +98,17 @@ def integers(count: int, seed: int, bound: int, first: int = 0) -> NDArray[np.in
     return numbers
 
 
+def bits(dtype: DType, data: Data, count: int, seed: int, bound: int = 0) -> Bits:
+    """The first elements of a fill of any family; only whole numbers have a bound."""
+    match data:
+        case Data.FULL:
+            return full_bits(dtype, count, seed)
+        case Data.WHOLE:
+            return integer_bits(dtype, integers(count, seed, bound))
+        case _:
+            return toggling_bits(dtype, data, count, seed)
+
+
 def integer_bits(dtype: DType, numbers: NDArray[np.int8]) -> Bits:
     """Whole numbers as bit patterns of `dtype`; exact in every one of them."""
     shape = FORMATS[dtype]
@@ -106,14 +136,36 @@ def full_bits(dtype: DType, count: int, seed: int, first: int = 0) -> Bits:
     return narrow
 
 
+def toggling_bits(dtype: DType, data: Data, count: int, seed: int, first: int = 0) -> Bits:
+    """Elements of a toggling fill, `data` one of TOGGLING: ±1.f · 2^e, f either 0101… or 1010…, e one of two.
+
+    They are the two smallest or the two largest exponents of finite numbers, so that no subnormal is met and no product
+    leaves what FP32 holds.
+    """
+    shape = FORMATS[dtype]
+    hashes = _hashes(count, seed, first)
+    stripes = np.where(hashes & np.uint64(1), np.uint64(_STRIPES), np.uint64(_MASK ^ _STRIPES))
+    if not shape.bias:
+        return _narrow(shape, stripes)
+    step = (hashes >> np.uint64(1)) & np.uint64(1)
+    exponent = np.uint64(2 * shape.bias) - step if data is Data.LARGE else np.uint64(1) + step
+    return _narrow(
+        shape, _signed(shape, hashes) | exponent << np.uint64(shape.fraction) | stripes & _ones(shape.fraction)
+    )
+
+
 def _full_block(shape: Format, hashes: Words) -> Bits:
     if not shape.bias:
         return _narrow(shape, hashes >> np.uint64(64 - shape.width))
     fraction = hashes & _ones(shape.fraction)
     down = _TRAILING_ZEROS[((hashes >> np.uint64(52)) & np.uint64(0x7F)).astype(np.intp)]
     exponent = (np.uint64(shape.bias) - down) << np.uint64(shape.fraction)
-    sign = (hashes >> np.uint64(63)) << np.uint64(shape.width - 1 - shape.spare)
-    return _narrow(shape, sign | exponent | fraction)
+    return _narrow(shape, _signed(shape, hashes) | exponent | fraction)
+
+
+def _signed(shape: Format, hashes: Words) -> Words:
+    """The sign by the highest bit of each."""
+    return (hashes >> np.uint64(63)) << np.uint64(shape.width - 1 - shape.spare)
 
 
 def _hashes(count: int, seed: int, first: int) -> Words:
@@ -134,9 +186,9 @@ def _ones(bits: int) -> np.uint64:
 _TRAILING_ZEROS = np.array([(low & -low).bit_length() - 1 if low else 7 for low in range(128)], np.uint64)
 
 
-def values(dtype: DType, bits: Bits) -> NDArray[np.float64]:
+def values(dtype: DType, patterns: Bits) -> NDArray[np.float64]:
     """The numbers that bit patterns of `dtype` stand for."""
     if dtype is DType.BF16:
-        return (bits.astype(np.uint32) << np.uint32(16)).view(np.float32).astype(np.float64)
+        return (patterns.astype(np.uint32) << np.uint32(16)).view(np.float32).astype(np.float64)
     shape = FORMATS[dtype]
-    return bits.view(f"{'f' if shape.bias else 'i'}{shape.bytes}").astype(np.float64)
+    return patterns.view(f"{'f' if shape.bias else 'i'}{shape.bytes}").astype(np.float64)

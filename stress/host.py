@@ -31,6 +31,7 @@ from gpucert.stress.backend import (
     Sweep,
     WrongWord,
 )
+from gpucert.stress.fills import TOGGLING, Data
 from gpucert.stress.medium import COPY_ENGINE, Medium, Words, Work
 from gpucert.stress.offers import offered
 
@@ -195,10 +196,10 @@ class HostBackend:
         read, written = _BYTES_PER_TOUCH[kind]
         return self._medium.spend(Work(kind="memory", bytes_read=int(moved * read), bytes_written=int(moved * written)))
 
-    def matrices(self, dtype: DType, size: int, seed: int, *, exact: bool) -> "HostMatrices":
-        """A size × size × size product, of which a corner is multiplied. Raises UnitNotOfferedError."""
+    def matrices(self, dtype: DType, size: int, seed: int, *, exact: bool, inner: int | None = None) -> "HostMatrices":
+        """A size × size × inner product, of which a corner is multiplied. Raises UnitNotOfferedError."""
         offered(dtype, int(self._medium.properties().compute_capability.replace(".", "")))
-        return HostMatrices(self._medium, dtype, size, seed, exact=exact)
+        return HostMatrices(self._medium, dtype, (size, size, inner or size), seed, exact=exact)
 
     def answers(self, unit: ArithmeticUnit, repeats: int, seed: int) -> tuple[Answer, ...]:
         """Every SM answers `repeats` times and is compared with the chain's own signatures.
@@ -253,26 +254,34 @@ class HostBackend:
 
 
 class HostMatrices:
-    """Inputs and reference of one product. A corner of REAL_SIZE is multiplied, the rest is only charged for."""
+    """Inputs and right answer of one product. A corner of REAL_SIZE is multiplied, the rest is only charged for.
 
-    def __init__(self, medium: Medium, dtype: DType, size: int, seed: int, *, exact: bool) -> None:
-        self.dtype = dtype
-        self.shape = (size, size, size)
+    Its outputs are compared in full: a corner is so small that a digest of it would be the longer work.
+    """
+
+    def __init__(self, medium: Medium, dtype: DType, shape: tuple[int, int, int], seed: int, *, exact: bool) -> None:
+        self.dtype, self.shape = dtype, shape
         self._medium = medium
         self._unit = UNIT_OF[dtype]
         self._sms = medium.properties().sm_count
         self._runs = 0
         medium.spend(Work(kind="arithmetic", rate=dtype.value))  # because a type that is not offered is refused here
-        self._seed, self._exact = seed, exact
+        self._exact = exact
+        self._fill(seed, (Data.WHOLE, Data.WHOLE) if exact else (Data.FULL, Data.FULL))
+
+    def _fill(self, seed: int, data: tuple[Data, Data]) -> None:
+        self._seed, self._data = seed, data
         self._left, self._right = (self._operand(side).copy() for side in (0, 1))
-        self._right_product = _right_product(dtype, seed, exact=exact)
-        self.reference = self._right_product.copy() if exact else self.multiply()
+        self._right_product = _right_product(self.dtype, seed, data)
+        self.reference = self._right_product.copy() if self._exact else self.multiply()
 
     def run(self, runs: int, *, check: bool, first_column: int = 0) -> Product:
         """Multiply; one product of the corner is real in each call, whatever `runs` is.
 
         Every call begins at another SM, wherever its columns begin.
         """
+        if first_column and not self._exact:
+            raise ValueError("only products of whole numbers begin anywhere: the sums of others hang on the kernel")
         product = self.multiply()
         flop = 2.0 * self.shape[0] * self.shape[1] * self.shape[2] * runs
         seconds = self._medium.spend(Work(kind="arithmetic", flop=flop, rate=self.dtype.value))
@@ -287,6 +296,12 @@ class HostMatrices:
         )
         return Product(runs, flop, seconds, found.size, len(places), wrong)
 
+    def renew(self, seed: int, *, toggling: bool = False) -> None:
+        """Other numbers, and the card's own first answer to them. Raises ValueError for whole numbers."""
+        if self._exact:
+            raise ValueError("whole numbers are not renewed: prepare others")
+        self._fill(seed, TOGGLING if toggling else (Data.FULL, Data.FULL))
+
     def inputs(self) -> Compared:
         """The corners of both operands against their definition."""
         wrong, bits = list[WrongWord](), np.uint64
@@ -300,7 +315,7 @@ class HostMatrices:
         """Nothing to give back."""
 
     def _operand(self, side: int) -> NDArray[np.float64]:
-        return _operand(self.dtype, fills.operand_seed(self._seed, side), exact=self._exact)
+        return _operand(self.dtype, fills.operand_seed(self._seed, side), self._data[side])
 
     def multiply(self) -> Numbers:
         """The product as this card's SMs compute it; each run begins at another SM, as launches on a card do."""
@@ -337,10 +352,10 @@ class _Found:
             self.wrong.append(WrongWord(first + int(place), int(expected[place]), int(loaded[place]), sm))
 
 
-@lru_cache(maxsize=64)  # because benches ask for the same again
-def _right_product(dtype: DType, seed: int, *, exact: bool) -> Numbers:
+@lru_cache(maxsize=128)  # because benches ask for the same again
+def _right_product(dtype: DType, seed: int, data: tuple[Data, Data]) -> Numbers:
     """The corner of the product, summed as the type does: in FP64, in INT32, which FP64 sums exactly, or in FP32."""
-    left, right = (_operand(dtype, fills.operand_seed(seed, side), exact=exact) for side in (0, 1))
+    left, right = (_operand(dtype, fills.operand_seed(seed, side), data[side]) for side in (0, 1))
     if dtype in _SUMMED_IN_FP64:
         product: Numbers = (left @ right).astype(_SUMMED_IN_FP64[dtype])
     else:
@@ -350,14 +365,9 @@ def _right_product(dtype: DType, seed: int, *, exact: bool) -> Numbers:
 
 
 @lru_cache(maxsize=64)
-def _operand(dtype: DType, seed: int, *, exact: bool) -> NDArray[np.float64]:
+def _operand(dtype: DType, seed: int, data: Data) -> NDArray[np.float64]:
     """A corner of one operand, its values rounded to the type; not to be written to."""
-    count = REAL_SIZE * REAL_SIZE
-    bits = (
-        fills.integer_bits(dtype, fills.integers(count, seed, fills.exact_bound(REAL_SIZE)))
-        if exact
-        else fills.full_bits(dtype, count, seed)
-    )
+    bits = fills.bits(dtype, data, REAL_SIZE * REAL_SIZE, seed, fills.exact_bound(REAL_SIZE))
     values = fills.values(dtype, bits).reshape(REAL_SIZE, REAL_SIZE)
     values.flags.writeable = False
     return values

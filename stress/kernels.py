@@ -12,7 +12,7 @@ ENTRIES: dict[str, tuple[str, ...]] = {
     "bandwidth": ("stream_read", "stream_write", "stream_copy"),
     "burn": ("burn",),
     "clock": ("clock_count",),
-    "gemm": ("matrix_fill", "matrix_inputs", "matrix_compare"),
+    "gemm": ("matrix_fill", "matrix_inputs", "matrix_digest", "matrix_compare"),
     "sm_answers": ("answers_int32", "answers_fp32", "answers_fp64", "answers_sfu"),
     "sm_answers_moves": (
         "answers_shared",

@@ -16,7 +16,7 @@ struct Log {
 DEVICE void note_wrong(Tally &tally, Log log, u64 item, u64 expected, u64 actual) {
     tally.bad_items += 1;
     tally.bad_bits += ones(expected ^ actual);
-    if (tickets_drawn(log.ticket) >= log.capacity) return;  // because a wholly wrong region would queue up to draw
+    if (read_counter(log.ticket) >= log.capacity) return;  // because a wholly wrong region would queue up to draw
     const u64 row = draw_ticket(log.ticket);
     if (row >= log.capacity) return;
     const u64 address = log.records + row * 32;
@@ -26,8 +26,8 @@ DEVICE void note_wrong(Tally &tally, Log log, u64 item, u64 expected, u64 actual
     report_word(address + 24, log.stamp << 32 | sm_id());
 }
 
-// Add up the block's tallies and report them. Every thread of the block must come here.
-DEVICE void report_tally(const Tally &tally, u64 rows) {
+// The sum of the block's tallies, for each of its threads. Every thread of the block must come here, and once only.
+DEVICE Tally tally_of_block(const Tally &tally) {
     SHARED static Tally of_thread[THREADS];
     const u32 thread = thread_index();
     of_thread[thread] = tally;
@@ -41,10 +41,17 @@ DEVICE void report_tally(const Tally &tally, u64 rows) {
         }
         block_barrier();
     }
-    if (thread != 0) return;
+    return of_thread[0];
+}
+
+// Add up the block's tallies, report them, and tell each thread the sum. Every thread of the block must come here.
+DEVICE Tally report_tally(const Tally &tally, u64 rows) {
+    const Tally whole = tally_of_block(tally);
+    if (thread_index() != 0) return whole;
     const u64 row = rows + block_index() * 32;
-    report_word(row, of_thread[0].items);
-    report_word(row + 8, of_thread[0].total);
-    report_word(row + 16, of_thread[0].bad_items);
-    report_word(row + 24, of_thread[0].bad_bits);
+    report_word(row, whole.items);
+    report_word(row + 8, whole.total);
+    report_word(row + 16, whole.bad_items);
+    report_word(row + 24, whole.bad_bits);
+    return whole;
 }

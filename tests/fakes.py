@@ -9,7 +9,7 @@ from gpucert.device.simulated.medium import VirtualMedium
 from gpucert.device.simulated.scenario import parse
 from gpucert.probes.bench import SetTwiceError, UndeclaredMeasureError
 from gpucert.reading import Absence, Absent, Reading
-from gpucert.record import Mismatch
+from gpucert.record import Mismatch, Trace
 from gpucert.stress.backend import Backend
 from gpucert.stress.host import HostBackend
 from gpucert.trials import in_process
@@ -45,7 +45,7 @@ class FakeBench:
     u: dict[str, float | None] = field(default_factory=dict)
     where: dict[str, str] = field(default_factory=dict)
     mismatches: list[Mismatch] = field(default_factory=list)
-    traces: dict[str, Mapping[str, tuple[float, ...]]] = field(default_factory=dict)
+    traces: dict[str, Trace] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._began = self.card.now_s()
@@ -71,7 +71,7 @@ class FakeBench:
     def trace(self, name: str, at_s: tuple[float, ...], channels: Mapping[str, tuple[float, ...]]) -> None:
         assert name not in self.traces
         assert {len(column) for column in channels.values()} == {len(at_s)}
-        self.traces[name] = channels
+        self.traces[name] = Trace.of(at_s, channels)
 
     def progress(self, fraction: float, text: str) -> None:
         assert math.isfinite(fraction)

@@ -9,7 +9,19 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from gpucert.stress import asking, cuda_card, cuda_clock, cuda_matrices, fills, kernels, patterns, phases, under_load
+from gpucert.stress import (
+    asking,
+    cublas,
+    cuda_card,
+    cuda_clock,
+    cuda_matrices,
+    deep,
+    fills,
+    kernels,
+    patterns,
+    phases,
+    under_load,
+)
 from gpucert.stress import backend as contract
 from gpucert.stress.backend import ArithmeticUnit, Backend, DType, Pattern, PatternKind, Region
 from gpucert.stress.cuda import CudaBackend, NoCudaError
@@ -248,7 +260,7 @@ def test_touches_move_and_time(gpu: CudaBackend, fake: FakeCuda) -> None:
         gpu.touch(regions, "erase", 1)
 
 
-@pytest.mark.parametrize("dtype", list(cuda_matrices.RECIPES))
+@pytest.mark.parametrize("dtype", list(cublas.RECIPES))
 @pytest.mark.parametrize("exact", [True, False])
 def test_healthy_products_are_right_in_every_type(gpu: CudaBackend, dtype: DType, exact: bool) -> None:
     matrices = gpu.matrices(dtype, SIZE, 3, exact=exact)
@@ -270,14 +282,14 @@ def test_all_types_multiply_the_same_whole_numbers_to_the_same_answer(gpu: CudaB
     bound = fills.exact_bound(SIZE)
     left, right = (fills.integers(SIZE * SIZE, fills.operand_seed(3, at), bound).reshape(SIZE, SIZE) for at in (0, 1))
     true = right.astype(np.int64) @ left.astype(np.int64)  # by columns, so that both factors stand the other way round
-    for dtype, recipe in cuda_matrices.RECIPES.items():
+    for dtype, recipe in cublas.RECIPES.items():
         matrices = gpu.matrices(dtype, SIZE, 3, exact=True)
         stored = f"u{fills.FORMATS[dtype].bytes}"
         lies = fills.values(dtype, on_card(matrices.left, dtype, stored))
         assert np.array_equal(lies.T if recipe.left_by_rows else lies, left), dtype
         assert np.array_equal(fills.values(dtype, on_card(matrices.right, dtype, stored)), right), dtype
-        assert matrices.run(1, check=True).wrong == 0
-        for answer in (matrices.result, matrices.reference):
+        assert matrices.run(2, check=True).wrong == 0, "which ends at the beginning again"
+        for answer in (matrices.result, *matrices.references):
             assert np.array_equal(on_card(answer, dtype, recipe.scalar), true), dtype
         matrices.free()
 
@@ -287,61 +299,169 @@ def test_tf32_is_rounded_before_the_card_could_round_it(gpu: CudaBackend) -> Non
     left, right = (
         on_card(address, DType.TF32, np.float32).astype(np.float64) for address in (matrices.left, matrices.right)
     )
-    product = on_card(matrices.result, DType.TF32, np.float32)
+    product = on_card(matrices.references[0], DType.TF32, np.float32)
     assert np.array_equal(product, (right @ left).astype(np.float32))
     assert np.unique(left).size > 3000, "of the 4096 most differ"
 
 
-@pytest.mark.parametrize("dtype", list(cuda_matrices.RECIPES))
+@pytest.mark.parametrize("dtype", list(cublas.RECIPES))
 def test_products_from_any_column_on_are_right_and_changed_inputs_are_located(gpu: CudaBackend, dtype: DType) -> None:
     matrices = gpu.matrices(dtype, SIZE, 3, exact=True)
-    assert matrices.run(1, check=True, first_column=48).wrong == 0
+    assert matrices.run(2, check=True, first_column=48).wrong == 0
+    own, more = 2 * SIZE * SIZE, matrices.step * SIZE
     inputs = matrices.inputs()
-    assert (inputs.elements, inputs.wrong) == (2 * SIZE * SIZE, 0)
+    assert (inputs.elements, inputs.wrong) == (own + more, 0)
     ctypes.memset(matrices.right, 0x55, fills.FORMATS[dtype].bytes)
     inputs = matrices.inputs()
-    assert (inputs.elements, inputs.wrong, inputs.first_wrong[0].word) == (2 * SIZE * SIZE, 1, SIZE * SIZE)
+    assert (inputs.elements, inputs.wrong, inputs.first_wrong[0].word) == (own + more, 1, SIZE * SIZE)
     assert matrices.run(1, check=True).wrong > 0
 
 
 def test_inputs_that_nobody_compared_are_not_right(gpu: CudaBackend, fake: FakeCuda) -> None:
     matrices = gpu.matrices(DType.FP32, SIZE, 3, exact=True)
     fake.silent.add("matrix_inputs")
-    assert matrices.inputs().wrong == 2 * SIZE * SIZE
+    assert matrices.inputs().wrong == (2 * SIZE + matrices.step) * SIZE
 
 
 def test_int8_uses_all_that_it_holds(gpu: CudaBackend) -> None:
     matrices = gpu.matrices(DType.INT8, SIZE, 3, exact=False)
     left = on_card(matrices.left, DType.INT8, np.int8)
     assert (left.min(), left.max(), np.unique(left).size) == (-128, 127, 256)
-    with pytest.raises(ValueError, match="multiple of 16"):
+    with pytest.raises(ValueError, match="multiples of 16"):
         gpu.matrices(DType.INT8, 40, 3, exact=False)
 
 
-@pytest.mark.parametrize("dtype", [DType.FP32, DType.INT8])
+def test_matrices_may_be_deeper_than_wide(gpu: CudaBackend) -> None:
+    for dtype in cublas.RECIPES:
+        matrices = gpu.matrices(dtype, SIZE, 3, exact=True, inner=4 * SIZE)
+        product = matrices.run(2, check=True)
+        assert (matrices.shape, product.flop) == ((SIZE, SIZE, 4 * SIZE), 2 * 8.0 * SIZE**3)
+        assert (product.compared, product.wrong, matrices.inputs().wrong) == (3 * SIZE * SIZE, 0, 0), dtype
+        matrices.free()
+
+
+def stopped(*_: object) -> None:
+    """A product that never runs."""
+
+
+@pytest.mark.parametrize(("exact", "first_column"), [(True, 0), (True, 16), (False, 0)])
 def test_an_output_that_was_never_written_is_no_right_answer(
-    gpu: CudaBackend, fake: FakeCuda, dtype: DType, monkeypatch: pytest.MonkeyPatch
+    gpu: CudaBackend, fake: FakeCuda, exact: bool, first_column: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    matrices = gpu.matrices(dtype, SIZE, 3, exact=True)
-    monkeypatch.setattr(fake, "gemmEx", lambda *_: None)
-    assert matrices.run(1, check=True).wrong == SIZE * SIZE
-    blank = np.full(4, cuda_matrices.RECIPES[DType.INT8].blank, np.uint8).view(np.int32)[0]
-    assert blank > 128 * 128 * (1 << 16), "what no sum reaches at an inner size of 65,536"
-
-
-def test_one_wrong_element_of_one_run_is_found(gpu: CudaBackend, fake: FakeCuda) -> None:
-    matrices = gpu.matrices(DType.BF16, SIZE, 3, exact=True)
-    fake.wrong_products[fake.products + 2] = 130
-    product = matrices.run(5, check=True)
-    assert (product.wrong, [wrong.word for wrong in product.first_wrong]) == (1, [130])
+    for dtype in (DType.FP64, DType.FP16, DType.INT8):
+        matrices = gpu.matrices(dtype, SIZE, 3, exact=exact)
+        assert matrices.run(2, check=True, first_column=first_column).wrong == 0
+        with monkeypatch.context() as patch:
+            patch.setattr(fake, "gemmEx", stopped)
+            product = matrices.run(1, check=True, first_column=first_column)
+        assert product.wrong > 0.98 * SIZE * SIZE, "another column's answer may happen to be the right one"
+        assert product.compared == SIZE * SIZE
+        matrices.free()
 
 
 @pytest.mark.parametrize("exact", [True, False])
-def test_outputs_that_nobody_compared_are_wrong(gpu: CudaBackend, fake: FakeCuda, exact: bool) -> None:
+def test_products_that_never_ran_at_all_are_never_right(
+    gpu: CudaBackend, fake: FakeCuda, exact: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fake, "gemmEx", stopped)
+    matrices = gpu.matrices(DType.FP32, SIZE, 3, exact=exact)
+    assert matrices.run(2, check=True).wrong >= SIZE * SIZE
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_an_output_that_is_written_nowhere_is_found(gpu: CudaBackend, fake: FakeCuda, exact: bool) -> None:
+    """Below the products: one element keeps what it held, from the first reference on."""
+    fake.never_written = 77
+    matrices = gpu.matrices(DType.FP32, SIZE, 3, exact=exact)
+    assert matrices.run(2, check=True).wrong > 0
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_one_wrong_element_of_one_run_is_found_in_every_type(gpu: CudaBackend, fake: FakeCuda, exact: bool) -> None:
+    for dtype in cublas.RECIPES:
+        matrices = gpu.matrices(dtype, SIZE, 3, exact=exact)
+        fake.wrong_products[fake.products + 2] = 130
+        product = matrices.run(4, check=True)
+        begun = matrices.step if exact else 0  # the third product since the references
+        assert (product.wrong, [wrong.word for wrong in product.first_wrong]) == (1, [130 + begun * SIZE]), dtype
+        matrices.free()
+
+
+def test_products_that_are_queued_ahead_are_each_looked_at(
+    gpu: CudaBackend, fake: FakeCuda, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cuda_matrices, "RUNS", 2)
+    matrices = gpu.matrices(DType.FP32, SIZE, 3, exact=False)
+    fake.wrong_products = dict.fromkeys(range(fake.products, fake.products + 13, 3), 40)
+    product = matrices.run(13, check=True)
+    assert (product.runs, product.compared, product.wrong) == (13, 13 * SIZE * SIZE, 5)
+    assert len(product.first_wrong) == 5
+
+
+@pytest.mark.parametrize("silent", ["matrix_digest", "matrix_compare"])
+@pytest.mark.parametrize("exact", [True, False])
+def test_outputs_that_nobody_looked_at_are_wrong(gpu: CudaBackend, fake: FakeCuda, exact: bool, silent: str) -> None:
     matrices = gpu.matrices(DType.FP16, SIZE, 3, exact=exact)
-    fake.silent.add("matrix_compare")
+    fake.silent.add(silent)
+    fake.wrong_products = dict.fromkeys(range(fake.products, fake.products + 5), 7)
     product = matrices.run(5, check=True)
-    assert product.wrong == 5 * SIZE * SIZE
+    assert product.wrong == 5 * SIZE * SIZE if silent == "matrix_compare" else product.wrong == 5
+
+
+def test_a_digest_that_no_element_explains_is_wrong(gpu: CudaBackend, fake: FakeCuda) -> None:
+    """The kernels that sum and compare may err as well; what they say must fit together."""
+    matrices = gpu.matrices(DType.FP16, SIZE, 3, exact=True)
+    fake.silent.add("matrix_digest")
+    assert matrices.run(3, check=True).wrong == 3, "compared in full, nothing found"
+    fake.silent = {"matrix_compare"}
+    assert matrices.run(3, check=True).wrong == 0, "nothing was left to compare"
+
+
+def test_a_card_that_compares_in_full_without_a_reason_counts_wrongly(
+    gpu: CudaBackend, fake: FakeCuda, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    matrices = gpu.matrices(DType.FP16, SIZE, 3, exact=True)
+    launch = CudaCard.launch
+
+    def astray(card: CudaCard, name: str, *arguments: int, blocks: int, shared: int = 0) -> None:
+        """The counters on the card are not what the blocks told the host."""
+        launch(card, name, *arguments, blocks=blocks, shared=shared)
+        if name == "matrix_digest":
+            ctypes.c_uint64.from_address(arguments[3]).value += 1
+
+    monkeypatch.setattr(CudaCard, "launch", astray)
+    product = matrices.run(2, check=True)
+    assert (product.wrong, product.compared) == (2, 3 * SIZE * SIZE)
+
+
+@pytest.mark.parametrize("dtype", [DType.FP16, DType.INT8])
+def test_new_numbers_have_new_answers(gpu: CudaBackend, fake: FakeCuda, dtype: DType) -> None:
+    matrices = gpu.matrices(dtype, SIZE, 3, exact=False)
+    first = on_card(matrices.references[0], dtype, cublas.RECIPES[dtype].scalar).copy()
+    for seed, toggling in ((4, False), (5, True), (3, False)):
+        matrices.renew(seed, toggling=toggling)
+        answer = on_card(matrices.references[0], dtype, cublas.RECIPES[dtype].scalar)
+        assert np.isfinite(answer).all()
+        assert np.count_nonzero(answer) > 0.9 * answer.size
+        assert np.array_equal(answer, first) == (seed == 3)
+        assert (matrices.run(3, check=True).wrong, matrices.inputs().wrong) == (0, 0)
+        fake.wrong_products = {fake.products + 1: 5}
+        assert matrices.run(3, check=True).wrong == 1
+
+
+def test_whole_numbers_are_not_renewed_and_others_begin_at_their_beginning(gpu: CudaBackend) -> None:
+    with pytest.raises(ValueError, match="not renewed"):
+        gpu.matrices(DType.FP32, SIZE, 3, exact=True).renew(4)
+    with pytest.raises(ValueError, match="begin anywhere"):
+        gpu.matrices(DType.FP32, SIZE, 3, exact=False).run(1, check=True, first_column=16)
+
+
+def test_a_card_without_the_room_multiplies_less_deep(gpu: CudaBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deep, "SIZE", SIZE)
+    monkeypatch.setattr(deep, "_ON_TENSOR_CORES", MIB // 4)
+    shapes = [deep.deepest(gpu, dtype, 3).shape for dtype in (DType.FP32, DType.BF16)]
+    assert shapes == [(SIZE, SIZE, SIZE), (SIZE, SIZE, 2 * SIZE)]
+    assert deep.inner_sizes(DType.FP16, 61) == (SIZE,)
 
 
 @pytest.mark.parametrize("dtype", [DType.FP32, DType.INT8])
@@ -352,7 +472,7 @@ def test_a_reference_that_the_card_made_wrong_is_mended_on_the_host(
     exact = gpu.matrices(dtype, SIZE, 3, exact=True)
     first = exact.run(3, check=True)
     assert first.wrong == 4, "the product that the reference was taken from was wrong as well"
-    assert {wrong.word for wrong in first.first_wrong} == {7}
+    assert {wrong.word for wrong in first.first_wrong} == {7, 7 + exact.step * SIZE}, "the same place, by turns"
     assert exact.run(3, check=True).wrong == 3
     trusting = gpu.matrices(dtype, SIZE, 3, exact=False)
     assert trusting.run(3, check=True).wrong == 0
@@ -528,14 +648,14 @@ def test_the_environment_is_scrubbed_of_what_changes_arithmetic() -> None:
 
 
 def test_mend_repairs_rows_and_only_those() -> None:
-    left, right = (cuda_matrices.whole_numbers(32, seed, 5) for seed in (1, 2))
+    left, right = (cuda_matrices.whole_numbers(32, 32, seed, 5) for seed in (1, 2))
     true = left.astype(np.float32) @ right.astype(np.float32)
     answer = true.copy()
     answer[3, 4], answer[9, :] = np.nan, 0
     proof = cuda_matrices.mend(left, right, answer, 1)
     assert (proof.elements, proof.wrong) == (32 * 32, 1 + np.count_nonzero(true[9, :]))
     assert (proof.first_wrong[0].word, proof.first_wrong[0].sm) == (3 + 4 * 32, -1)
-    assert cuda_matrices.mend(left, right, answer, 1) == cuda_matrices.Proof(32 * 32, 0)
+    assert cuda_matrices.mend(left, right, answer, 1) == contract.Compared(32 * 32, 0, ())
     assert np.array_equal(answer, true)
 
 

@@ -4,10 +4,13 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from gpucert.stress import answers, fills, kernels, patterns
+from gpucert.stress import answers, digests, fills, kernels, patterns
 from gpucert.stress.backend import ArithmeticUnit, DType, Pattern, PatternKind
+from gpucert.stress.fills import Data
 from tests import host_compiler
 from tests.host_compiler import ALL_ONES, HostKernels, words
 
@@ -291,92 +294,176 @@ def test_a_timer_that_stands_still_ends_the_wait_and_is_told(clock: HostKernels)
     assert [row[2:4] + row[6:] for row in counted(clock)] == [[42, 0, 42, 0]] * BLOCKS
 
 
-def definition(dtype: DType, count: int, seed: int, bound: int, side: int = 0) -> tuple[int, ...]:
+def definition(
+    dtype: DType, count: int, seed: int, data: Data, bound: int = 0, columns: int = 0, more: int = 0
+) -> tuple[int, ...]:
     shape = fills.FORMATS[dtype]
-    return count, seed, bound, shape.width, shape.fraction, shape.bias, shape.spare, side
+    return (
+        count + more, count, columns, seed, int(data), bound, shape.width, shape.fraction, shape.bias, shape.spare,
+    )  # fmt: skip
 
 
-def fill(gemm: HostKernels, dtype: DType, count: int, seed: int, bound: int, side: int = 0) -> NDArray[np.uint64]:
-    memory = words(-(-count * fills.FORMATS[dtype].bytes // 8) + 2, fill=ALL_ONES)
-    gemm.call("matrix_fill", memory.ctypes.data, *definition(dtype, count, seed, bound, side), blocks=BLOCKS)
+def fill(gemm: HostKernels, dtype: DType, told: tuple[int, ...]) -> NDArray[np.uint64]:
+    memory = words(-(-told[0] * fills.FORMATS[dtype].bytes // 8) + 2, fill=ALL_ONES)
+    gemm.call("matrix_fill", memory.ctypes.data, *told, blocks=BLOCKS)
     assert (memory[-2:] == ALL_ONES).all()
     return memory[:-2]
 
 
 @pytest.mark.parametrize("dtype", list(fills.FORMATS))
-@pytest.mark.parametrize("bound", [1, 22, 64])
-def test_exact_fills_equal_their_twin(gemm: HostKernels, dtype: DType, bound: int) -> None:
-    made = fill(gemm, dtype, 4001, 5, bound)
-    twin = fills.integer_bits(dtype, fills.integers(4001, 5, bound))
-    assert np.array_equal(made.view(twin.dtype)[:4001], twin)
-    assert not made.view(twin.dtype)[4001:].any()
+@pytest.mark.parametrize(("data", "bound"), [*((Data.WHOLE, bound) for bound in (1, 22, 64)), *((x, 0) for x in Data)])
+def test_fills_equal_their_twin(gemm: HostKernels, dtype: DType, data: Data, bound: int) -> None:
+    twin = fills.bits(dtype, data, 4001, ALL_ONES, bound)
+    made = fill(gemm, dtype, definition(dtype, 4001, ALL_ONES, data, bound)).view(twin.dtype)
+    assert np.array_equal(made[:4001], twin)
+    assert not made[4001:].any()
 
 
-@pytest.mark.parametrize("dtype", list(fills.FORMATS))
-def test_full_fills_equal_their_twin(gemm: HostKernels, dtype: DType) -> None:
-    twin = fills.full_bits(dtype, 4001, ALL_ONES)
-    assert np.array_equal(fill(gemm, dtype, 4001, ALL_ONES, 0).view(twin.dtype)[:4001], twin)
+def test_beyond_its_own_numbers_an_operand_begins_again(gemm: HostKernels) -> None:
+    made = fill(gemm, DType.BF16, definition(DType.BF16, 4000, 5, Data.FULL, more=600)).view(np.uint16)
+    assert np.array_equal(made[4000:4600], made[:600])
 
 
-@pytest.mark.parametrize("bound", [0, 22])
-def test_a_matrix_by_rows_has_the_numbers_of_the_one_by_columns(gemm: HostKernels, bound: int) -> None:
-    side = 61
+@pytest.mark.parametrize("data", [Data.FULL, Data.WHOLE])
+def test_a_matrix_by_rows_has_the_numbers_of_the_one_by_columns(gemm: HostKernels, data: Data) -> None:
+    rows, columns = 61, 48
     by_columns, by_rows = (
-        fill(gemm, DType.INT8, side * side, 5, bound, turned).view(np.int8)[: side * side].reshape(side, side)
-        for turned in (0, side)
+        fill(gemm, DType.INT8, definition(DType.INT8, rows * columns, 5, data, 22, turned)).view(np.int8)
+        for turned in (0, columns)
     )
-    assert np.array_equal(by_rows, by_columns.T)
-    assert not np.array_equal(by_rows, by_columns)
+    columns_first = by_columns[: rows * columns].reshape(columns, rows)
+    assert np.array_equal(by_rows[: rows * columns].reshape(rows, columns), columns_first.T)
 
 
 @pytest.mark.parametrize("dtype", list(fills.FORMATS))
-@pytest.mark.parametrize("bound", [0, 22])
-def test_inputs_that_changed_are_counted_and_located(gemm: HostKernels, dtype: DType, bound: int) -> None:
-    side = 61
-    told = definition(dtype, side * side, 5, bound, side)
-    memory = fill(gemm, dtype, side * side, 5, bound, side)
+@pytest.mark.parametrize("data", list(Data))
+def test_inputs_that_changed_are_counted_and_located(gemm: HostKernels, dtype: DType, data: Data) -> None:
+    count, more = 61 * 60, 61
+    told = definition(dtype, count, 5, data, 22, columns=60, more=more)
+    memory = fill(gemm, dtype, told)
     raw = memory.view(f"u{fills.FORMATS[dtype].bytes}")
     right = raw.copy()
     gemm.set_sms(1)
-    for changed in ((), (0, 999, side * side - 1)):
+    for changed in ((), (0, 999, count + more - 1)):
         raw[list(changed)] ^= raw.dtype.type(1)
         counts = Counts()
         gemm.call(
             "matrix_inputs", memory.ctypes.data, *told, counts.rows.ctypes.data, *counts.log_arguments(), blocks=BLOCKS
         )
-        assert counts.sums() == [side * side, int(memory.sum()), len(changed), len(changed)]
+        assert counts.sums() == [count + more, int(memory.sum()), len(changed), len(changed)]
         assert counts.logged() == [(place, int(right[place]), int(right[place]) ^ 1, 0) for place in changed]
 
 
-@pytest.mark.parametrize(("width", "number"), [(64, np.uint64), (32, np.uint32)])
-def test_compare_counts_and_locates_wrong_elements(gemm: HostKernels, width: int, number: type) -> None:
-    elements = 10_001
-    per_word = 64 // width
-    count = -(-elements // (2 * per_word)) * 2
-    reference, actual = words(count), words(count)
-    reference.view(number)[:elements] = np.arange(elements) * 7
-    actual[:] = reference
-    actual.view(number)[[0, 500, elements - 1]] ^= number(9)
+PRODUCT_WORDS = 2 * TILE_WORDS + 6
+"""Two tiles and a rest of three pairs, over three blocks."""
+
+
+def product(begin: int = 0) -> NDArray[np.uint64]:
+    """Numbers as a product has them, lying from word `begin` on and then from the first."""
+    memory = words(PRODUCT_WORDS)
+    memory[:] = np.roll(patterns.words(Pattern(PatternKind.RANDOM, 5), 0, PRODUCT_WORDS), -begin)
+    return memory
+
+
+def digested(gemm: HostKernels, memory: NDArray[np.uint64], begin: int = 0) -> tuple[NDArray[np.uint64], Counts]:
+    """The two counters on the card, and what the host is told."""
+    sums, counts = words(2), Counts()
+    gemm.call(
+        "matrix_digest", memory.ctypes.data, len(memory) // 2, begin // 2, sums.ctypes.data, counts.rows.ctypes.data,
+        blocks=BLOCKS,
+    )  # fmt: skip
+    return sums, counts
+
+
+def compared(
+    gemm: HostKernels,
+    memory: NDArray[np.uint64],
+    sums: NDArray[np.uint64],
+    digest: int,
+    begin: int = 0,
+    width: int = 32,
+) -> Counts:
+    reference, counts = product(), Counts()
     gemm.set_sms(1)
-    counts = Counts()
     gemm.call(
-        "matrix_compare", actual.ctypes.data, reference.ctypes.data, count // 2, elements, width,
-        counts.rows.ctypes.data, *counts.log_arguments(), blocks=BLOCKS,
+        "matrix_compare", memory.ctypes.data, reference.ctypes.data, len(memory) // 2, begin // 2, width,
+        sums.ctypes.data, digest, counts.rows.ctypes.data, *counts.log_arguments(), blocks=BLOCKS,
     )  # fmt: skip
-    assert counts.sums() == [elements, int(actual.sum()), 3, 6]
-    assert counts.logged() == [(i, i * 7, (i * 7) ^ 9, 0) for i in (0, 500, elements - 1)]
+    return counts
 
 
-def test_nan_is_compared_by_its_bits(gemm: HostKernels) -> None:
-    reference, actual = words(2), words(2)
-    reference.view(np.float32)[:] = [1.0, 2.0, np.nan, -0.0]
-    actual.view(np.float32)[:] = [np.nan, 2.0, np.nan, 0.0]
-    counts = Counts()
-    gemm.call(
-        "matrix_compare", actual.ctypes.data, reference.ctypes.data, 1, 4, 32,
-        counts.rows.ctypes.data, *counts.log_arguments(), blocks=BLOCKS,
-    )  # fmt: skip
-    assert [line[0] for line in counts.logged()] == [0, 3]
+RIGHT = digests.digest(product())
+
+
+@pytest.mark.parametrize("begin", [0, 2, TILE_WORDS + 4, PRODUCT_WORDS - 2])
+def test_a_digest_is_the_same_wherever_the_product_begins(gemm: HostKernels, begin: int) -> None:
+    sums, counts = digested(gemm, product(begin), begin)
+    assert counts.sums() == [PRODUCT_WORDS, RIGHT, 0, 0]
+    assert sums.tolist() == [PRODUCT_WORDS, RIGHT]
+    assert compared(gemm, product(begin), sums, RIGHT, begin).sums() == [0, 0, 0, 0]
+
+
+@pytest.mark.parametrize("width", [32, 64])
+@pytest.mark.parametrize("begin", [0, TILE_WORDS + 4])
+def test_wrong_elements_change_the_digest_and_are_located(gemm: HostKernels, begin: int, width: int) -> None:
+    memory, number = product(begin), np.dtype(f"u{width // 8}").type
+    places = [0, 501, PRODUCT_WORDS * 64 // width - 1]
+    memory.view(number)[places] ^= number(9)
+    sums, _ = digested(gemm, memory, begin)
+    assert int(sums[0]) == PRODUCT_WORDS
+    assert int(sums[1]) != RIGHT
+    counts = compared(gemm, memory, sums, RIGHT, begin, width)
+    elements = PRODUCT_WORDS * 64 // width
+    right = product().view(number)
+    wrong = sorted((place + begin * 64 // width) % elements for place in places)
+    assert counts.sums() == [elements, int(memory.sum()), 3, 6]
+    assert counts.logged() == [(place, int(right[place]), int(right[place]) ^ 9, 0) for place in wrong]
+
+
+@given(
+    word=st.integers(0, PRODUCT_WORDS - 1),
+    other=st.integers(0, PRODUCT_WORDS - 1),
+    bit=st.integers(0, 63),
+)
+def test_flipped_bits_and_exchanged_words_change_the_digest(word: int, other: int, bit: int) -> None:
+    memory = product()
+    memory[word] ^= np.uint64(1 << bit)
+    assert digests.digest(memory) != RIGHT
+    memory[other] ^= np.uint64(1 << bit)
+    assert (digests.digest(memory) == RIGHT) == (word == other)
+    memory = product()
+    memory[[word, other]] = memory[[other, word]]
+    assert (digests.digest(memory) == RIGHT) == (word == other)
+
+
+def test_what_a_digest_did_not_take_is_compared_in_full(gemm: HostKernels) -> None:
+    """Neither a block that never ran nor one that was counted twice passes for the whole."""
+    sums, _ = digested(gemm, product())
+    for items in (PRODUCT_WORDS - 2, 0, 2 * PRODUCT_WORDS):
+        sums[0] = items
+        assert compared(gemm, product(), sums, RIGHT).sums()[::2] == [2 * PRODUCT_WORDS, 0]
+
+
+def test_a_bit_that_is_read_wrongly_is_in_the_digest(gemm: HostKernels) -> None:
+    memory = product()
+    gemm.plant(memory.ctypes.data + 8 * 4000, set_bits=1 << 21, keep=ALL_ONES ^ (1 << 20))
+    sums, _ = digested(gemm, memory)
+    counts = compared(gemm, memory, sums, RIGHT)
+    gemm.repair()
+    assert int(sums[1]) != RIGHT
+    assert [line[0] for line in counts.logged()] == [8000]
+
+
+def test_numbers_that_are_equal_or_none_are_told_apart_by_their_bits(gemm: HostKernels) -> None:
+    special = np.array([np.nan, -np.nan, np.inf, 0.0, -0.0, 1e-45, -1e-45, 1.0], np.float32)
+    memory = product()
+    memory.view(np.float32)[:8] = special
+    right = digests.digest(memory)
+    for place, other in enumerate([-np.nan, np.inf, np.nan, -0.0, 0.0, 0.0, -0.0, np.nan]):
+        changed = memory.copy()
+        changed.view(np.float32)[place] = other
+        sums, _ = digested(gemm, changed)
+        assert int(sums[1]) == digests.digest(changed) != right
 
 
 def test_streams_cover_everything_once(stream: HostKernels) -> None:

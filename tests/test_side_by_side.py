@@ -13,10 +13,12 @@ from types import SimpleNamespace
 
 import pytest
 
+from gpucert.probes import gemm_sustained
 from gpucert.reading import NOT_ASKED, Absence, Absent
 from gpucert.record import Identity
 from gpucert.stress import kernels, patterns
 from gpucert.stress.backend import (
+    Compared,
     DType,
     OutOfMemoryError,
     Pattern,
@@ -106,6 +108,10 @@ class FakeCard:
     lacks: tuple[DType, ...] = ()
     largest: int = 8192
     """Matrices beyond this do not fit."""
+    deepest: int = 8192
+    """Nor do inner sizes beyond this."""
+    renewing: float = 0.0
+    """Seconds from one set of numbers to the next."""
     now: float = 0.0
     calls: list[str] = field(default_factory=list)
     attributes: tuple[int, float] = (5120, 1000.0)
@@ -163,12 +169,12 @@ class FakeCard:
     def flush(self) -> None:
         self.calls.append("flush")
 
-    def matrices(self, dtype: DType, size: int, seed: int, *, exact: bool) -> "FakeMatrices":
+    def matrices(self, dtype: DType, size: int, seed: int, *, exact: bool, inner: int | None = None) -> "FakeMatrices":
         if dtype in self.lacks:
             raise UnitNotOfferedError(f"{dtype.value} products start elsewhere")
-        if size > self.largest:
+        if size > self.largest or (inner or size) > self.deepest:
             raise OutOfMemoryError("no room")
-        return FakeMatrices(self, dtype, (size, size, size))
+        return FakeMatrices(self, dtype, (size, size, inner or size))
 
     def copy(self, regions: Sequence[Region], passes: int) -> float:
         return self.spend(passes * self._pass(regions) / self.slowed, "plain copy")
@@ -185,7 +191,14 @@ class FakeMatrices:
 
     @property
     def flop(self) -> float:
-        return 2.0 * self.shape[0] ** 3
+        rows, columns, inner = self.shape
+        return 2.0 * rows * columns * inner
+
+    def renew(self, seed: int, *, toggling: bool = False) -> None:
+        self.card.spend(self.card.renewing, "renew")
+
+    def inputs(self) -> Compared:
+        return Compared(1, 0, ())
 
     def run(self, runs: int, *, check: bool) -> Product:
         products = runs * self.card.slowed * self.flop / self.card.speed
@@ -254,6 +267,27 @@ def test_the_time_of_compares_counts_against_the_checked_rate_alone(tmp_path: Pa
     rows = measured(FakeCard(checking=0.25), tmp_path)
     assert middle(rows["matmul fp32 8192, sustained, checked"], "ratio") == pytest.approx(0.8)
     assert middle(rows["matmul fp32 8192, sustained, products alone"], "ratio") == pytest.approx(1.0)
+
+
+def test_new_numbers_count_against_the_checked_rate_as_often_as_they_come(tmp_path: Path) -> None:
+    rows = measured(FakeCard(checking=0.0, renewing=0.25), tmp_path)
+    every_s = max(gemm_sustained.STAY_S, gemm_sustained.WORTH * 2.0 * 8192**3 / FakeCard.speed)
+    ratio = pytest.approx(1 / (1 + 0.25 / every_s))
+    assert middle(rows["matmul fp32 8192, sustained, checked"], "ratio") == ratio
+    assert middle(rows["matmul fp32 8192, sustained, products alone"], "ratio") == pytest.approx(1.0)
+    assert middle(rows["matmul fp32 8192, exact, checked"], "ratio") == pytest.approx(1.0)
+
+
+def test_sustained_products_are_as_deep_as_the_probe_has_them(tmp_path: Path) -> None:
+    fast = FakeCard(speed=1e15, deepest=1 << 20)
+    rows = measured(fast, tmp_path)
+    assert [name for name in rows if "products alone" in name and " × " in name] == [
+        f"matmul {dtype} 8192 × 8192 × {inner}, sustained, products alone"
+        for dtype, inner in {"tf32": 32768, "fp16": 32768, "bf16": 32768, "int8": 65536, "fp8": 32768}.items()
+    ]
+    less = replace(fast, deepest=16384, calls=[])
+    assert side_by_side.prepared(less, DType.BF16, exact=False).shape == (8192, 8192, 16384)
+    assert side_by_side.prepared(less, DType.BF16, exact=True).shape == (8192, 8192, 8192)
 
 
 def test_every_turn_of_ours_stands_beside_a_plain_one(tmp_path: Path) -> None:
@@ -501,7 +535,7 @@ def test_plain_calls_do_the_work_that_they_are_timed_for(
     before = cuda.products
     assert plain.multiply(matrices, 3) > 0
     assert cuda.products == before + 3
-    assert np.array_equal(result, matrix_view(matrices.reference, output, 64 * 64))
+    assert np.array_equal(result, matrix_view(matrices.references[0], output, 64 * 64))
     matrices.free()
     (region, *_) = card.reserve(2 * MIB)
     halves = matrix_view(region.handle, 1, region.words)

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from gpucert.stress import asking, fills, patterns
 from gpucert.stress.backend import ArithmeticUnit, DType, Pattern, PatternKind, Region, UnitNotOfferedError
+from gpucert.stress.cublas import RECIPES
 from gpucert.stress.cuda import CudaBackend, NoCudaError, scrub_environment
-from gpucert.stress.cuda_matrices import RECIPES, CudaMatrices, whole_numbers
+from gpucert.stress.cuda_matrices import CudaMatrices, whole_numbers
 from gpucert.stress.memory_scan import PROFILES, scan
 
 pytestmark = pytest.mark.gpu
@@ -199,27 +200,41 @@ def test_inputs_on_the_card_are_those_of_the_twin(gpu: CudaBackend, dtype: DType
 def test_every_type_comes_to_the_same_whole_numbers(gpu: CudaBackend, dtype: DType) -> None:
     size = 512
     bound = fills.exact_bound(size)
-    left, right = (whole_numbers(size, fills.operand_seed(5, at), bound).astype(np.float64) for at in (0, 1))
+    left, right = (whole_numbers(size, size, fills.operand_seed(5, at), bound).astype(np.float64) for at in (0, 1))
     matrices = prepared(gpu, dtype, size, exact=True)
-    for answer in (matrices.result, matrices.reference):
+    for answer in (matrices.result, *matrices.references):
         host = fetched(answer, size * size, np.dtype(RECIPES[dtype].scalar).str).reshape(size, size).T
         assert np.array_equal(host, left @ right)
     matrices.free()
 
 
 @pytest.mark.parametrize("dtype", list(RECIPES))
-def test_a_reference_with_one_wrong_bit_is_noticed(gpu: CudaBackend, dtype: DType) -> None:
+def test_a_flipped_bit_of_an_operand_spoils_a_row_of_the_product(gpu: CudaBackend, dtype: DType) -> None:
     from cupy.cuda import runtime
 
-    matrices = prepared(gpu, dtype, 512, exact=True)
-    number = np.dtype(RECIPES[dtype].scalar)
-    place = matrices.reference + number.itemsize * 777
-    element = fetched(place, number.itemsize, "u1")
-    element[1] ^= 1
+    size, row = 512, 77
+    matrices = prepared(gpu, dtype, size, exact=True)
+    width = fills.FORMATS[dtype].bytes
+    place = matrices.left + width * (row * size if RECIPES[dtype].left_by_rows else row)
+    element = fetched(place, width, "u1")
+    element[-1] ^= 0x40
     runtime.memcpy(place, element.ctypes.data, element.nbytes, runtime.memcpyHostToDevice)
-    product = matrices.run(3, check=True)
+    product, inputs = matrices.run(2, check=True), matrices.inputs()
     matrices.free()
-    assert (product.wrong, {wrong.word for wrong in product.first_wrong}) == (3, {777})
+    assert product.wrong > size
+    assert {wrong.word % size for wrong in product.first_wrong} == {row}
+    assert inputs.wrong == 1
+
+
+@pytest.mark.parametrize("dtype", list(RECIPES))
+def test_products_of_new_numbers_repeat_bit_for_bit(gpu: CudaBackend, dtype: DType) -> None:
+    matrices = prepared(gpu, dtype, 512, exact=False)
+    assert matrices.run(4, check=True).wrong == 0
+    for toggling in (False, True):
+        matrices.renew(6, toggling=toggling)
+        product, inputs = matrices.run(4, check=True), matrices.inputs()
+        assert (product.wrong, inputs.wrong) == (0, 0)
+    matrices.free()
 
 
 @pytest.mark.parametrize("direction", ["to_card", "to_host"])

@@ -51,6 +51,8 @@ class FakeCuda:
         self.products = 0
         self.wrong_products: dict[int, int] = {}
         """Element to spoil, by the number of the product."""
+        self.never_written: int | None = None
+        """Element that keeps what it held, in every product."""
         self.silent: set[str] = set()
         """Kernels that do nothing and say nothing of it."""
         self.refused: set[int] = set()
@@ -165,10 +167,14 @@ class FakeCuda:
         right = matrix(b, b_type, k, n)
         if compute == ROUNDS_TO_TF32:
             left, right = as_tf32(left), as_tf32(right)
-        matrix_view(c, c_type, m * n)[:] = (left @ right).T.ravel()
+        result = matrix_view(c, c_type, m * n)
+        kept = result.copy()
+        result[:] = (left @ right).T.ravel()
+        if self.never_written is not None and self.never_written < m * n:
+            result[self.never_written] = kept[self.never_written]
         spoiled = self.wrong_products.get(self.products)
         if spoiled is not None:
-            matrix_view(c, c_type, m * n)[spoiled] += 1
+            result[spoiled] += 1
         self.products += 1
 
 

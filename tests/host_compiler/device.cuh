@@ -177,7 +177,8 @@ DEVICE Pair load_plain(u64 address) { return load_pair(address); }
 DEVICE void store_plain(u64 address, Pair pair) { store_pair(address, pair); }
 DEVICE void report_word(u64 address, u64 word) { *reinterpret_cast<volatile u64 *>(address) = word; }
 DEVICE u64 draw_ticket(u64 address) { return (*reinterpret_cast<u64 *>(address))++; }
-DEVICE u64 tickets_drawn(u64 address) { return *reinterpret_cast<u64 *>(address); }
+DEVICE void add_to_counter(u64 address, u64 value) { *reinterpret_cast<u64 *>(address) += host::disturbed<u64, u64>(value); }
+DEVICE u64 read_counter(u64 address) { return *reinterpret_cast<u64 *>(address); }
 
 DEVICE u64 *spare_shared() {
     alignas(32) static u64 spare[3 * THREADS];

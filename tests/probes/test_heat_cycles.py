@@ -46,8 +46,8 @@ def test_a_healthy_card_swings_as_far_as_it_can_and_stays_right() -> None:
     wrong = ("sms_wrong", "wrong", "wrong_words", "copied_wrong", "replays")
     assert [bench.number(name) for name in wrong] == [0] * 5
     assert bench.number("width") == 16
-    assert set(bench.traces["asked"]["wrong"]) == {0.0}
-    assert bench.traces["asked"]["cycle"] == (1.0,) * 6 + (2.0,) * 6
+    assert set(bench.traces["asked"].column("wrong")) == {0.0}
+    assert bench.traces["asked"].column("cycle") == (1.0,) * 6 + (2.0,) * 6
     assert not bench.unset
     assert not bench.mismatches
 
@@ -75,8 +75,8 @@ def test_a_card_without_a_thermometer_is_not_tested() -> None:
 
 
 def test_an_error_counter_that_is_not_told_is_no_clean_one() -> None:
-    assert "ecc_corrected" not in healthy(400).traces["asked"]
-    assert set(healthy(400).traces["asked"]) == {"cycle", "wrong", "pcie_replays"}
+    assert "ecc_corrected" not in healthy(400).traces["asked"].channels
+    assert set(healthy(400).traces["asked"].channels) == {"cycle", "wrong", "pcie_replays"}
 
 
 def test_lanes_that_nobody_tells_are_not_all_there(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,7 +97,7 @@ def test_a_wire_that_parts_is_wrong_in_the_heat_after_the_cycle_that_cracked_it(
     assert {one.kind for one in bench.mismatches} == {"data_line"}
     assert bench.number("wrong_words") > 100
     assert bench.number("wrong") == bench.number("sms_wrong") == bench.number("copied_wrong") == 0
-    by_cycle = zip(bench.traces["asked"]["cycle"], bench.traces["asked"]["wrong"], strict=True)
+    by_cycle = zip(bench.traces["asked"].column("cycle"), bench.traces["asked"].column("wrong"), strict=True)
     assert {cycle for cycle, wrong in by_cycle if wrong} == {2.0}
 
 
@@ -120,5 +120,5 @@ def test_a_multiprocessor_that_errs_in_the_heat_is_named() -> None:
 def test_data_that_arrives_damaged_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(HostBackend, "copy", lambda *_: Copy(COPY_BYTES, 1.0, 3, 0.0, 1.0))
     bench = run_probe("heat_cycles", RTX_3090, 10, cycles=1)
-    assert bench.number("copied_wrong") == 3 * 2 * len(bench.traces["asked"]["wrong"])
-    assert set(bench.traces["asked"]["wrong"]) == {6.0}
+    assert bench.number("copied_wrong") == 3 * 2 * len(bench.traces["asked"].column("wrong"))
+    assert set(bench.traces["asked"].column("wrong")) == {6.0}

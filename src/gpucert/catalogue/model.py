@@ -92,7 +92,11 @@ class Peak(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 class Achieved(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Share of the peak that healthy cards of this architecture sustain, clock-normalised: the prior's centre."""
+    """Share of the peak that healthy cards of this architecture sustain, clock-normalised: the prior's centre.
+
+    Of arithmetic it was published for products of other shapes than ours, most of them square with sides up to 10,240;
+    ours are deeper on tensor cores (stress/deep.py), and what that changes was not measured yet.
+    """
 
     u_gemm: float
     """Relative standard uncertainty of the shares of arithmetic: how well published measurements agree."""

@@ -40,7 +40,7 @@ class _Products:
 
     def __init__(self, medium: VirtualMedium, dtype: DType) -> None:
         self._medium = medium
-        self._matrices = HostMatrices(medium, dtype, SIZE, SEED, exact=False)
+        self._matrices = HostMatrices(medium, dtype, (SIZE, SIZE, SIZE), SEED, exact=False)
         self._flop = 2.0 * SIZE**3
 
     def next(self) -> Product:
