@@ -187,7 +187,7 @@ def _margin(model: Model, silicon: Silicon, state: State) -> Reading[float]:
     """Whole degrees to the nearest slowdown; Ada, Hopper and newer have it."""
     if generation(model) < (8, 9):
         return NOT_SUPPORTED
-    return float(math.floor(limits(model).max_operating_c - silicon.inlet_c - state.rise_c))
+    return float(math.floor(limits(model).max_operating_c - silicon.inlet_at(state.at_s) - state.rise_c))
 
 
 def counters(scenario: Scenario, state: State) -> Counters:
@@ -286,7 +286,7 @@ def sample(scenario: Scenario, silicon: Silicon, state: State, at_s: float) -> S
     if state.lost:
         return lost_sample(at_s)
     model = silicon.model
-    core = silicon.inlet_c + state.rise_c
+    core = silicon.inlet_at(state.at_s) + state.rise_c
     watts = state.power_w * (1 + POWER_NOISE * lottery.noise(scenario.seed, state.ticks))
     row = Sample(
         at_s=at_s,

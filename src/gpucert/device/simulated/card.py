@@ -4,7 +4,7 @@ import math
 
 from msgspec import Struct
 
-from gpucert.device.simulated import answers, clocks, lottery, thermal
+from gpucert.device.simulated import answers, clocks, fans, lottery, thermal
 from gpucert.device.simulated.faults import Contained, EccUncorrected, EdrReplay, Fault, Gsp, Lost, PowerBrake, Xid
 from gpucert.device.simulated.scenario import Scenario
 from gpucert.device.simulated.silicon import Silicon, silicon
@@ -25,8 +25,6 @@ _RETRIES_AT_MOST = 0.5
 _RATE_NOISE = 0.003
 _RATE_BLOCK_TICKS = 50
 """Repeatability of a rate: up to 0.3 %, drawn anew every five seconds, because a card's speed wanders slowly."""
-_FAN_TAU_S = 5.0
-_FAN_IDLE_PERCENT, _FAN_FROM_C, _FAN_PERCENT_PER_C = 30.0, 45.0, 2.0
 _MEMORY_TAU_S = 15.0
 _MEMORY_RISE_C = {"idle": 2.0, "pcie": 2.0, "arithmetic": 4.0, "memory": 9.0}
 """Of HBM over the die, by load; the workload decides it (16 against 7 °C on two V100)."""
@@ -57,10 +55,10 @@ class VirtualCard:
         self._tick_decay = thermal.decay(TICK_S)
         self._block = -1, 1.0
         self._state = decode(state) if state is not None else self._fresh()
+        self._network = self._silicon.network_at(self._state.fan_percent)
 
     def _fresh(self) -> State:
-        fresh = at_rest(self._silicon, int(EventReason.IDLE))
-        fresh.fan_percent = _fan_command(self._silicon.inlet_c + fresh.rise_c)
+        fresh = at_rest(self._silicon, int(EventReason.IDLE), fans.at_rest(self._silicon, self._scenario.fan_mode))
         fresh.memory_rise_c = _MEMORY_RISE_C["idle"]
         self._state = fresh
         self._fire_due()
@@ -138,7 +136,7 @@ class VirtualCard:
             sm_clock_mhz=now.sm_clock_mhz,
             cycles=now.cycles,
             memory_clock_mhz=now.memory_clock_mhz,
-            temperature_c=self._silicon.inlet_c + now.rise_c,
+            temperature_c=self._core_c,
             memory_temperature_c=self._memory_c,
             uncorrected=now.uncorrected,
             lost=now.lost,
@@ -177,7 +175,7 @@ class VirtualCard:
         chosen = clocks.govern(
             self._silicon,
             load,
-            self._silicon.inlet_c + now.rise_c,
+            self._core_c,
             now.thermal_cap_mhz,
             brake=now.at_s >= self._brake_from_s,
         )
@@ -211,8 +209,12 @@ class VirtualCard:
         return self._block[1]
 
     @property
+    def _core_c(self) -> float:
+        return self._silicon.inlet_at(self._state.at_s) + self._state.rise_c
+
+    @property
     def _memory_c(self) -> float:
-        return self._silicon.inlet_c + self._state.rise_c + self._state.memory_rise_c
+        return self._core_c + self._state.memory_rise_c
 
     def _retrying(self) -> float:
         """Share of the time that the memory bus spends on repeating transfers."""
@@ -225,7 +227,7 @@ class VirtualCard:
         """Warm the card by constant power, and count what time counts."""
         now = self._state
         remaining = self._tick_decay if seconds == TICK_S else thermal.decay(seconds)
-        now.rises = thermal.warmed(now.rises, watts, self._silicon.network, remaining)
+        now.rises = thermal.warmed(now.rises, watts, self._network, remaining)
         now.memory_rise_c += (_MEMORY_RISE_C[load.kind] - now.memory_rise_c) * -math.expm1(-seconds / _MEMORY_TAU_S)
         now.tick_energy_j += watts * seconds
         now.energy_j += watts * seconds
@@ -242,10 +244,12 @@ class VirtualCard:
         now.ticks += 1
         now.at_s = now.ticks / TICKS_PER_S
         if not now.lost:
-            core = self._silicon.inlet_c + now.rise_c
+            core = self._core_c
             now.power_w = now.tick_energy_j / TICK_S * self._silicon.draw.power_gain
             now.tick_energy_j = 0.0
-            now.fan_percent += (_fan_command(core) - now.fan_percent) * TICK_S / _FAN_TAU_S
+            if self._silicon.has_fan:
+                now.fan_percent = fans.followed(now.fan_percent, core, self._scenario.fan_mode, TICK_S)
+                self._network = self._silicon.network_at(now.fan_percent)
             now.thermal_cap_mhz = clocks.next_cap_mhz(self._silicon, now.thermal_cap_mhz, core)
             if core >= self._silicon.limits.shutdown_c:
                 self._lose("thermal shutdown")
@@ -306,8 +310,3 @@ def _memory_seconds(card: Silicon, load: Load) -> float:
     if load.bytes_read and load.bytes_written:
         return (load.bytes_read + load.bytes_written) / card.copy_b_s
     return load.bytes_read / card.read_b_s + load.bytes_written / card.write_b_s
-
-
-def _fan_command(core_c: float) -> float:
-    """What the firmware asks of the fan; a blocked fan would answer the same."""
-    return min(100.0, max(_FAN_IDLE_PERCENT, _FAN_IDLE_PERCENT + _FAN_PERCENT_PER_C * (core_c - _FAN_FROM_C)))

@@ -5,7 +5,7 @@ import tomllib
 from difflib import get_close_matches
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, TypeVar, get_type_hints
+from typing import Annotated, Literal, TypeVar, get_type_hints
 
 import msgspec
 from msgspec import Meta, Struct, field
@@ -82,6 +82,10 @@ class Scenario(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     seed: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
     """Which card of the model it is: draws its place in the healthy spread, its serial and its UUID."""
     inlet_c: Annotated[float, Meta(ge=-20, le=60)] = 24.0
+    inlet_drift_c_per_min: Annotated[float, Meta(ge=-3, le=3)] = 0.0
+    """By which the air warms while the run lasts."""
+    fan_mode: Literal["automatic", "fixed", "stops"] = "automatic"
+    """Of a card with its own fan: follows the die, turns at one speed, or follows and stands while the die is cool."""
     ecc: bool | None = None
     """Where the model can switch it; as shipped by default."""
     identity: dict[str, str] = {}

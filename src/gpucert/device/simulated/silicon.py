@@ -78,7 +78,10 @@ class Silicon(Struct, frozen=True, kw_only=True):
     pcie_gen: int
     pcie_width: int
     network: thermal.Network
+    has_fan: bool
+    """Of its own."""
     inlet_c: float
+    inlet_drift_c_per_min: float
     limits: Limits
     idle_w: float
     limit_w: float
@@ -102,6 +105,16 @@ class Silicon(Struct, frozen=True, kw_only=True):
     def window_scale(self) -> float:
         """Bytes of the model's memory for one byte of the simulated window."""
         return self.memory_mib / (self.window_mib * self.present)
+
+    def inlet_at(self, at_s: float) -> float:
+        """The air at a moment of the run, °C."""
+        return self.inlet_c + self.inlet_drift_c_per_min * at_s / 60
+
+    def network_at(self, fan_percent: float) -> thermal.Network:
+        """How heat leaves the die while the card's own fan is asked for this speed; without one always alike."""
+        if not self.has_fan:
+            return self.network
+        return thermal.at_speed(self.network, fan_percent, self.draw.fan_exponent)
 
     @property
     def l2_bytes(self) -> int:
@@ -130,7 +143,9 @@ def silicon(scenario: Scenario) -> Silicon:
         pcie_gen=gen,
         pcie_width=width,
         network=_network(scenario, model, chance),
+        has_fan=model.thermal.cooling == "own_fan",
         inlet_c=max([scenario.inlet_c, *(fault.inlet_c for fault in scenario.of(HotInlet))]),
+        inlet_drift_c_per_min=scenario.inlet_drift_c_per_min,
         limits=limits(model),
         idle_w=model.power.idle_w or _IDLE_OF_DEFAULT * model.power.default_w,
         limit_w=min([answered.power.default_w, *(fault.watts for fault in scenario.of(PowerLimit))]),

@@ -12,6 +12,11 @@ from msgspec import Struct
 TAUS_S = (0.08, 0.4, 4.0, 55.0)
 """Die and interface (two), cold plate, fin stack to air."""
 
+FAN_AT_PERCENT = 70.0
+"""Of a card's own fan: the speed that the catalogue's resistances are stated at, about that of full power."""
+STILL_PERCENT = 8.0
+"""A fan that stands cools like one this slow, because warm air rises by itself: an engineering choice."""
+
 _FIRST_OF_FAST = 0.4
 """Share of the fast pair that the fastest term has."""
 _PLATE_OF_REST = 0.3
@@ -60,6 +65,12 @@ def scaled(base: Network, fast: float, slow: float) -> Network:
     """The network with its interface (first two terms) and its way into the air (last term) made worse."""
     a, b, plate, air = base.c_per_w
     return Network((a * fast, b * fast, plate, air * slow))
+
+
+def at_speed(base: Network, percent: float, exponent: float) -> Network:
+    """The network while the fan turns at so many percent: the way into the air falls with a power of the speed."""
+    a, b, plate, air = base.c_per_w
+    return Network((a, b, plate, air * math.pow(max(percent, STILL_PERCENT) / FAN_AT_PERCENT, -exponent)))
 
 
 def decay(seconds: float) -> Rises:
