@@ -7,7 +7,7 @@ from gpucert.reading import Absent
 from gpucert.record import EventReason, Sample
 from tests.fakes import HEALTHY, InProcessCard, faulty, run_probe
 
-TIMES = {"idle_s": 10, "heat_s": 40, "cool_s": 10}
+TIMES = {"idle_s": 10, "pulses": 0, "heat_s": 40, "cool_s": 10}
 
 
 def test_heat_begins_after_the_rest_and_ends_before_the_cooling() -> None:

@@ -108,7 +108,7 @@ def test_uncertainties_cover_the_truth_and_say_something() -> None:
     for seed in range(12):
         found = heat.of_step(soak(A_300_W_CARD, seed=seed))
         assert isinstance(found.total, Resistance)
-        assert 0.02 < found.total.u / found.total.value < 0.10
+        assert 0.005 < found.total.u / found.total.value < 0.10
         inside += abs(found.total.value - sum(A_300_W_CARD)) < 2 * found.total.u
     assert inside >= 11
 

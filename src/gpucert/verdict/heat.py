@@ -1,13 +1,16 @@
 """How heat leaves the die: the step response of a thermal soak, fitted from its telemetry.
 
 T(t) = c + Σ Rᵢ·(hᵢ ∗ (P − P₀))(t) [+ d·t] with hᵢ(t) = exp(−t/τᵢ)/τᵢ and Rᵢ ≥ 0, three groups: die and interface, cold
-plate, fins to air. The resistances have no one-to-one part of a card, so the curve Z(t) = Σ Rᵢ(1 − exp(−t/τᵢ)) is
-reported at fixed times. Solved by `step_response`: bounded log τ outside, non-negative least squares inside.
-Unbounded fits run away with drift (simulated on published step responses: p95 error of Z(∞) 19 to 113 %).
+plate, fins to air. In the last, the power counts by a factor of the fan's speed, where the card has a fan: else a fan
+that follows the die would be taken for a better cooler, or for a room that cools. The resistances have no one-to-one
+part of a card, so the curve Z(t) = Σ Rᵢ(1 − exp(−t/τᵢ)) is reported at fixed times. Solved by `step_response`: bounded
+log τ outside, non-negative least squares inside. Unbounded fits run away with drift (simulated on published step
+responses: p95 error of Z(∞) 19 to 113 %).
 """
 
 import math
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,7 +26,8 @@ LONGEST_GAP_S = 0.6
 WHOLE_HEAT_S = 120.0
 """A shorter load shows the first second only: nothing can be said of the way into the air."""
 LEAST_RISE_C = 8.0
-"""Of the first second: below it, readings in whole degrees decide too little."""
+"""Of the first second: below it, readings in whole degrees decide too little. With more steps of power less will do, by
+the root of their number, because the roundings of each are its own."""
 LEAST_LOAD_W = 5.0
 """Above rest: a sensor that stands still would make every resistance 0."""
 REST_S = 20.0
@@ -34,19 +38,42 @@ STEP_C = 1.0
 """A sensor's step. Rest of twice REST_S in which no more is read may have changed by less than STEADY_C allows: then a
 card whose reading flips once in the middle, where the halves differ by nearly a degree, is at rest all the same."""
 FAN_MOVED_PERCENT = 5.0
-"""A fan that moved more takes the drift's place: the drift term would absorb it."""
+"""A fan that moved more follows the die."""
+FAN_AT_PERCENT = 70.0
+"""Of a card's own fan: what it measures is told for this speed, about that of full power, whatever speed it had."""
+FAN_EXPONENT = 0.36
+"""The way into the air falls with this power of the speed: by 35 % from the lowest to the highest (thermal_stats.md
+§1.3)."""
+FAN_EXPONENTS = (0.12, 0.60)
+"""Coolers differ in it, so where the fan moved, the power is fitted as well, between these."""
+EXPONENT_ROUNDS = 7
+"""Of the search for it: each leaves 0.62 of the interval, so that a hundredth is left of 0.48."""
+STILL_PERCENT = 8.0
+"""A fan that stands counts as one this slow, because warm air rises by itself."""
 OPTIMISM = 2.0
 """The interval from the Jacobian is too small by this factor, because rounding residuals are correlated."""
+MODEL_U, MODEL_U_MOVED = 0.02, 0.04
+"""Of the last group: by how much its resistance is off, because the air drifts, heat leaks and fans move otherwise than
+the fit supposes; the second where the fan moved (`gpucert bench detection --suite heat`)."""
 POWER_U = 0.03
-"""Standard uncertainty of a power sensor's gain between cards: it scales every resistance."""
+"""Standard uncertainty of a power sensor's gain between cards: it scales every resistance. It is no part of how well
+one card repeats itself, and what reference cards measured holds it already."""
+
+
+_GOLDEN = (math.sqrt(5) - 1) / 2
 
 
 @dataclass(frozen=True)
 class Resistance:
-    """A value in °C/W with its standard uncertainty."""
+    """A value in °C/W with its standard uncertainty: how well this card, with its own sensors, would repeat it."""
 
     value: float
     u: float
+
+    @property
+    def of_true_watts(self) -> float:
+        """The standard uncertainty against watts that a better meter tells."""
+        return math.hypot(self.u, POWER_U * self.value)
 
 
 @dataclass(frozen=True)
@@ -75,7 +102,20 @@ def of_step(step: StepRecord) -> Heat:
     columns = _columns(trace)
     if isinstance(columns, str):
         return _nothing(step, columns)
-    return _fitted(step, columns, began, ended)
+    first = step.number("pulses_began")
+    return _fitted(
+        step, columns, _Load(began if first is None else first, began, ended, int(step.number("pulses") or 0))
+    )
+
+
+@dataclass(frozen=True)
+class _Load:
+    """When the card was loaded: first in short pulses, if any, then for long."""
+
+    first: float
+    began: float
+    ended: float
+    pulses: int
 
 
 @dataclass(frozen=True)
@@ -132,37 +172,70 @@ def _array(column: Column) -> Array:
     return np.frombuffer(struct.pack(f"{len(column)}d", *column))
 
 
-def _fitted(step: StepRecord, rows: _Columns, began: float, ended: float) -> Heat:
-    rest = (rows.at_s < began) & (rows.at_s >= began - REST_S)
-    load = (rows.at_s >= began) & (rows.at_s <= ended)
+def _fitted(step: StepRecord, rows: _Columns, when: _Load) -> Heat:
+    rest = (rows.at_s < when.first) & (rows.at_s >= when.first - REST_S)
+    load = (rows.at_s >= when.began) & (rows.at_s <= when.ended)
     if rest.sum() < 40 or load.sum() < 100:
         return _nothing(step, "rest or load were too short")
     temperature = rows.temperature_c[rest]
-    if not (_alike(temperature) or _one_step(rows, began)):
+    if not (_alike(temperature) or _one_step(rows, when.first)):
         return _nothing(step, "the card had not come to rest before the load began")
     idle_w = float(np.mean(rows.power_w[rest]))
     load_w = float(np.median(rows.power_w[load])) - idle_w
     if load_w < LEAST_LOAD_W:
         return _nothing(step, f"the load drew {load_w:.0f} W more than rest, too little to judge by")
-    window = rows.at_s >= began - REST_S
+    window = rows.at_s >= when.first - REST_S
     moved = 0.0 if rows.fan_percent is None else float(np.ptp(rows.fan_percent[load | rest]))
-    whole = ended - began >= WHOLE_HEAT_S
-    curve = step_response.fit(
-        rows.temperature_c[window], rows.power_w[window] - idle_w, drift=whole and moved <= FAN_MOVED_PERCENT
-    )
-    fast = _at(curve, 1.0)
+    seconds = when.ended - when.began
+    whole = seconds >= WHOLE_HEAT_S
+
+    def fitted(exponent: float) -> Response:
+        into_air = rows.power_w * _way_into_air(rows, exponent)
+        return step_response.fit(
+            rows.temperature_c[window],
+            rows.power_w[window] - idle_w,
+            drift=whole,
+            into_air=into_air[window] - float(np.mean(into_air[rest])),
+        )
+
+    follows = moved > FAN_MOVED_PERCENT
+    curve = _best(fitted) if whole and follows else fitted(FAN_EXPONENT)
+    doubt = MODEL_U_MOVED if follows else MODEL_U
+    fast = _at(curve, 1.0, doubt)
     rise = fast.value * load_w
     low = Absent(Absence.UNKNOWN, f"the first second warmed the die by {rise:.0f} °C, too little to judge by")
-    short = Absent(Absence.UNKNOWN, f"a load of {ended - began:.0f} s is too short to see the heat reach the air")
+    short = Absent(Absence.UNKNOWN, f"a load of {seconds:.0f} s is too short to see the heat reach the air")
     return Heat(
         step=step,
-        fast=fast if rise >= LEAST_RISE_C else low,
-        slow=_between(curve, 10.0, math.inf) if whole else short,
-        total=_at(curve, math.inf) if whole else short,
+        fast=fast if rise >= LEAST_RISE_C / math.sqrt(1 + when.pulses) else low,
+        slow=_between(curve, 10.0, math.inf, doubt) if whole else short,
+        total=_at(curve, math.inf, doubt) if whole else short,
         idle_c=float(np.mean(temperature)),
         idle_w=idle_w,
-        steady_fan=moved <= FAN_MOVED_PERCENT,
+        steady_fan=not follows,
     )
+
+
+def _best(fitted: Callable[[float], Response]) -> Response:
+    """The fit that leaves least, by the golden section (Kiefer 1953)."""
+    low, high = FAN_EXPONENTS
+    left, right = (fitted(low + share * (high - low)) for share in (1 - _GOLDEN, _GOLDEN))
+    for _ in range(EXPONENT_ROUNDS):
+        if left.squares < right.squares:
+            high, right = low + _GOLDEN * (high - low), left
+            left = fitted(low + (1 - _GOLDEN) * (high - low))
+        else:
+            low, left = low + (1 - _GOLDEN) * (high - low), right
+            right = fitted(low + _GOLDEN * (high - low))
+    return min(left, right, key=lambda one: one.squares)
+
+
+def _way_into_air(rows: _Columns, exponent: float) -> Array:
+    """By how much the fan's speed makes it harder than at FAN_AT_PERCENT."""
+    if rows.fan_percent is None:
+        return np.ones_like(rows.at_s)
+    speed = np.maximum(rows.fan_percent, STILL_PERCENT) / FAN_AT_PERCENT
+    return np.asarray(speed**-exponent, dtype=np.float64)
 
 
 def _alike(temperature_c: Array) -> bool:
@@ -178,15 +251,15 @@ def _one_step(rows: _Columns, began: float) -> bool:
     return bool(watched) and float(np.ptp(rows.temperature_c[rest])) <= STEP_C
 
 
-def _at(curve: Response, seconds: float) -> Resistance:
+def _at(curve: Response, seconds: float, doubt: float) -> Resistance:
     """Z at one time."""
-    return _resistance(curve, *_weights(curve, seconds))
+    return _resistance(curve, *_weights(curve, seconds), doubt)
 
 
-def _between(curve: Response, early: float, late: float) -> Resistance:
+def _between(curve: Response, early: float, late: float, doubt: float) -> Resistance:
     """Z(late) − Z(early)."""
     (r_late, tau_late), (r_early, tau_early) = _weights(curve, late), _weights(curve, early)
-    return _resistance(curve, r_late - r_early, tau_late - tau_early)
+    return _resistance(curve, r_late - r_early, tau_late - tau_early, doubt)
 
 
 def _weights(curve: Response, seconds: float) -> tuple[Array, Array]:
@@ -198,8 +271,8 @@ def _weights(curve: Response, seconds: float) -> tuple[Array, Array]:
     return 1 - fading, -curve.r * x * fading
 
 
-def _resistance(curve: Response, by_r: Array, by_tau: Array) -> Resistance:
+def _resistance(curve: Response, by_r: Array, by_tau: Array, doubt: float) -> Resistance:
     gradient = np.concatenate([by_r, by_tau])
     value = float(by_r @ curve.r)
     own = OPTIMISM * math.sqrt(max(float(gradient @ curve.covariance @ gradient), 0.0))
-    return Resistance(value, math.hypot(own, POWER_U * value))
+    return Resistance(value, math.hypot(own, doubt * float(by_r[-1] * curve.r[-1])))
