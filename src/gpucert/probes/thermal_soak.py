@@ -6,12 +6,11 @@ roundings of its own; the rests between them are long enough for the cooler's ba
 verdict fits all of it from the telemetry of this step; the probe only makes clean steps of power and says when.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from gpucert.probes.bench import Bench, Measure, Probe, mean
-from gpucert.reading import Absence, Absent, Reading
-from gpucert.record import THERMAL_REASONS, EventReason, Sample
+from gpucert.probes.bench import Bench, Measure, Probe, held_by_heat, mean, over_core, share_held
+from gpucert.record import EventReason, Sample
 from gpucert.stress.backend import DType, Matrices, UnitNotOfferedError
 from gpucert.units import Unit
 
@@ -105,24 +104,9 @@ def _measure(bench: Bench, samples: tuple[Sample, ...], when: _When) -> None:
     bench.measure("pulses_began", when.pulses_began)
     bench.measure("heat_began", when.heat_began)
     bench.measure("heat_ended", when.heat_ended)
-    bench.measure("thermal_throttle", _share(load, _held_by_heat))
-    bench.measure("power_brake", _share(load, lambda bits: bool(bits & EventReason.HW_POWER_BRAKE)))
-
-
-def _held_by_heat(bits: int) -> bool:
-    """Older cards give hardware slowdown without its cause; where it is not the power brake, it is heat."""
-    unexplained = bits & EventReason.HW_SLOWDOWN and not bits & EventReason.HW_POWER_BRAKE
-    return bool(bits & THERMAL_REASONS or unexplained)
-
-
-def _share(samples: list[Sample], held: Callable[[int], bool]) -> Reading[float]:
-    """Percent of the samples in which the clocks were held down so."""
-    readings = [sample.event_reasons for sample in samples]
-    known = [bits for bits in readings if not isinstance(bits, Absent)]
-    if known:
-        return 100 * sum(held(bits) for bits in known) / len(known)
-    absent = [one for one in readings if isinstance(one, Absent)]
-    return absent[-1] if absent else Absent(Absence.UNKNOWN, "no sample was taken under load")
+    bench.measure("hotspot_over_core", over_core(plateau, "hotspot_c"))
+    bench.measure("thermal_throttle", share_held(load, held_by_heat))
+    bench.measure("power_brake", share_held(load, lambda bits: bool(bits & EventReason.HW_POWER_BRAKE)))
 
 
 PROBE = Probe(
@@ -136,6 +120,7 @@ PROBE = Probe(
         Measure("pulses_began", Unit.SECOND, "when the card was first loaded, on the run's clock"),
         Measure("heat_began", Unit.SECOND, "when the long load began, on the run's clock"),
         Measure("heat_ended", Unit.SECOND, "when the long load ended, on the run's clock"),
+        Measure("hotspot_over_core", Unit.CELSIUS, "hottest part of the die over its sensor, second half of the load"),
         Measure("thermal_throttle", Unit.PERCENT, "share of the load's samples slowed down by heat"),
         Measure("power_brake", Unit.PERCENT, "share of the load's samples slowed down by the host's power brake"),
     ),

@@ -28,8 +28,13 @@ _RATE_BLOCK_TICKS = 50
 _MEMORY_TAU_S = 15.0
 _MEMORY_RISE_C = {"idle": 2.0, "pcie": 2.0, "arithmetic": 4.0, "memory": 9.0}
 """Of HBM over the die, by load; the workload decides it (16 against 7 °C on two V100)."""
+_PADS_SHARE = {"idle": 0.05, "pcie": 0.05, "arithmetic": 0.25, "memory": 1.0}
+"""Of what bad pads add under a load of the memory: its power decides."""
+_MEMORY_SHARE_STEP, _LEAST_MEMORY_SHARE = 0.01, 0.3
+"""Of its clock, by which memory that is too hot is slowed down each tick, and at most."""
 
 
+_SW_THERMAL = int(EventReason.SW_THERMAL)
 _THERMAL, _HW_THERMAL, _BRAKE = int(THERMAL_REASONS), int(EventReason.HW_THERMAL), int(EventReason.HW_POWER_BRAKE)
 """As plain numbers, because flags of an enumeration are slow and each stretch of time asks for these."""
 
@@ -180,20 +185,22 @@ class VirtualCard:
             brake=now.at_s >= self._brake_from_s,
         )
         now.sm_clock_mhz, now.reasons = chosen.sm_clock_mhz, chosen.reasons
+        if now.memory_share < 1:
+            now.reasons |= _SW_THERMAL
         now.link_busy = load.kind != "idle"
         return chosen.watts
 
     def _seconds_of(self, load: Load) -> float:
         """How long the whole work of a load takes at the clocks of now; 0 without work."""
-        card = self._silicon
-        jitter = self._jitter(self._state.ticks // _RATE_BLOCK_TICKS)
+        card, now = self._silicon, self._state
+        jitter = self._jitter(now.ticks // _RATE_BLOCK_TICKS)
         match load.kind:
             case "arithmetic" if load.flop > 0:
                 return load.flop / (card.flop_per_clock[load.rate] * self._real_clock_hz * jitter)
             case "pcie":
                 return (load.bytes_read + load.bytes_written) / (card.pcie_b_s * jitter)
             case "memory":
-                return _memory_seconds(card, load) / (jitter * (1 - self._retrying()))
+                return _memory_seconds(card, load) / (jitter * now.memory_share * (1 - self._retrying()))
             case _:
                 return 0.0
 
@@ -228,7 +235,8 @@ class VirtualCard:
         now = self._state
         remaining = self._tick_decay if seconds == TICK_S else thermal.decay(seconds)
         now.rises = thermal.warmed(now.rises, watts, self._network, remaining)
-        now.memory_rise_c += (_MEMORY_RISE_C[load.kind] - now.memory_rise_c) * -math.expm1(-seconds / _MEMORY_TAU_S)
+        hot = _MEMORY_RISE_C[load.kind] + self._silicon.pads_c * _PADS_SHARE[load.kind] * now.memory_share
+        now.memory_rise_c += (hot - now.memory_rise_c) * -math.expm1(-seconds / _MEMORY_TAU_S)
         now.tick_energy_j += watts * seconds
         now.energy_j += watts * seconds
         if now.reasons & _THERMAL:
@@ -251,6 +259,8 @@ class VirtualCard:
                 now.fan_percent = fans.followed(now.fan_percent, core, self._scenario.fan_mode, TICK_S)
                 self._network = self._silicon.network_at(now.fan_percent)
             now.thermal_cap_mhz = clocks.next_cap_mhz(self._silicon, now.thermal_cap_mhz, core)
+            now.memory_share = _next_memory_share(now.memory_share, self._memory_c - self._silicon.limits.memory_c)
+            now.memory_clock_mhz = round(self._silicon.memory_clock_mhz * now.memory_share)
             if core >= self._silicon.limits.shutdown_c:
                 self._lose("thermal shutdown")
         now.samples.append(answers.sample(self._scenario, self._silicon, now, now.at_s))
@@ -304,6 +314,13 @@ def _timed(scenario: Scenario) -> tuple[_Timed, ...]:
     """The faults that happen at a moment, in their order."""
     waiting = (_Timed(f.at_s, f) for f in scenario.faults if isinstance(f, _TIMED))
     return tuple(sorted(waiting, key=lambda timed: timed.at_s))
+
+
+def _next_memory_share(share: float, excess_c: float) -> float:
+    """One tick later: down in proportion to the excess, up when it is cooler, as the clock of the multiprocessors."""
+    if excess_c > 0:
+        return max(_LEAST_MEMORY_SHARE, share - _MEMORY_SHARE_STEP * math.ceil(excess_c))
+    return min(1.0, share + _MEMORY_SHARE_STEP) if excess_c < -1 else share
 
 
 def _memory_seconds(card: Silicon, load: Load) -> float:

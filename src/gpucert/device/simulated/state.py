@@ -21,6 +21,8 @@ class State(Struct, kw_only=True):
     """Of the terms of the thermal network over the inlet air, °C."""
     memory_rise_c: float = 0.0
     """Of the memory over the die."""
+    memory_share: float = 1.0
+    """Of its clock, at which memory that is too hot runs."""
     fan_percent: float
     thermal_cap_mhz: float
     sm_clock_mhz: float

@@ -6,6 +6,8 @@ card is its curve Z(t), the rise per watt t seconds after a power step.
 """
 
 import math
+from collections.abc import Sequence
+from statistics import fmean
 
 from msgspec import Struct
 
@@ -67,10 +69,11 @@ def scaled(base: Network, fast: float, slow: float) -> Network:
     return Network((a * fast, b * fast, plate, air * slow))
 
 
-def at_speed(base: Network, percent: float, exponent: float) -> Network:
-    """The network while the fan turns at so many percent: the way into the air falls with a power of the speed."""
+def at_speeds(base: Network, percents: Sequence[float], exponent: float) -> Network:
+    """The network while its fans turn at these speeds: each cools its part of the fins, by a power of its speed."""
     a, b, plate, air = base.c_per_w
-    return Network((a, b, plate, air * math.pow(max(percent, STILL_PERCENT) / FAN_AT_PERCENT, -exponent)))
+    carried = fmean(math.pow(max(one, STILL_PERCENT) / FAN_AT_PERCENT, exponent) for one in percents)
+    return Network((a, b, plate, air / carried))
 
 
 def decay(seconds: float) -> Rises:
