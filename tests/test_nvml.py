@@ -184,7 +184,6 @@ def test_an_old_driver_is_asked_in_its_own_words(old_station: Station) -> None:
         "settings.confidential_compute",
         "settings.fabric",
         "sample.hotspot_c",
-        "sample.hotspot_c",
         "settings.margin_c",
         "settings.memory_used_mib",
         "settings.memory_reserved_mib",

@@ -16,7 +16,7 @@ from gpucert.units import Unit
 
 KINDS = ("read", "write", "copy")
 HEADROOM_BYTES = 256 << 20
-BATCHES = 10
+BATCHES = 20
 """Batches of each kind; more where time is to be filled."""
 BATCH_SECONDS = 0.5
 FILLED_SHARE = 0.8

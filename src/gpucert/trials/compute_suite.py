@@ -1,7 +1,7 @@
 """The suite of wrong answers: the steps of a plan that check arithmetic, beside tools that compare products."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from functools import cache
 
 from msgspec import structs
@@ -41,7 +41,7 @@ def planted(name: str, seed: int) -> str:
 healthy, alarmed = drawn.healthy, anything
 
 
-def judges(_profiles: tuple[str, ...], _seeds: int, _match: Matcher) -> Judges:
+def judges(_profiles: tuple[str, ...], _models: Set[str], _match: Matcher) -> Judges:
     """Nobody: which answers are right is known."""
     return nobody
 

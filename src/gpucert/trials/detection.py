@@ -218,7 +218,12 @@ def methods(wanted: Wanted, planted: str) -> tuple[Method, ...]:
 
 
 def _jobs(wanted: Wanted, match: Matcher) -> Iterator[_Job]:
-    judges = SUITES[wanted.suite].judges(wanted.profiles, max(wanted.seeds, wanted.healthy), match)
+    cards = {
+        (planted, number): parse(_text(wanted.suite, planted, wanted.seed * MOST_CARDS + number), planted)
+        for planted in (*wanted.kinds, HEALTHY)
+        for number in range(wanted.healthy if planted == HEALTHY else wanted.seeds)
+    }
+    judges = SUITES[wanted.suite].judges(wanted.profiles, {card.model for card in cards.values()}, match)
     for planted in (*wanted.kinds, HEALTHY):
         used = methods(wanted, planted)
         count = wanted.healthy if planted == HEALTHY else wanted.seeds
@@ -227,7 +232,8 @@ def _jobs(wanted: Wanted, match: Matcher) -> Iterator[_Job]:
         for number in range(count):
             if here := tuple(one for one in used if number < share[one]):
                 seed = wanted.seed * MOST_CARDS + number
-                baselines = {one.name: judges(one.name, seed) for one in here if one.sort == "profile"}
+                card = cards[planted, number]
+                baselines = {one.name: judges(one.name, card) for one in here if one.sort == "profile"}
                 yield _Job(wanted.suite, planted, seed, here, match, baselines)
 
 

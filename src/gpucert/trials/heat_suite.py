@@ -1,11 +1,11 @@
-"""The suite of cooling: the thermal soak of the standard plan, judged by none, few or many reference cards.
+"""The suite of cooling: what the standard plan has to show heat, judged by none, few or many reference cards.
 
 Reference cards are virtual ones of the same lottery, measured by the same step. Each card is judged by its own draw of
 so many of them, so that a share in a table is no property of one lucky baseline.
 """
 
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from functools import cache, lru_cache
 
 from msgspec import Struct, structs
@@ -15,7 +15,7 @@ from gpucert.baselines import defaults
 from gpucert.baselines.limit import Baseline
 from gpucert.baselines.reference import Card, Measured, References
 from gpucert.catalogue import shelf
-from gpucert.device.simulated.scenario import Scenario, parse
+from gpucert.device.simulated.scenario import Scenario
 from gpucert.device.simulated.silicon import silicon
 from gpucert.device.simulated.thermal import Network
 from gpucert.outcome import Outcome, VerdictOutcome
@@ -25,7 +25,7 @@ from gpucert.run.plan import PlannedRun
 from gpucert.trials import heat_faults, in_process, pool
 from gpucert.trials.cards import Matcher
 from gpucert.trials.suite import Judges, Seen
-from gpucert.verdict import cooling, heat
+from gpucert.verdict import cooling, heat, pads
 from gpucert.verdict import policy as policies
 from gpucert.verdict.judge import judge
 from gpucert.verdict.verdict import Verdict
@@ -38,7 +38,9 @@ ABLATED: tuple[str, ...] = ()
 PEERS: tuple[str, ...] = ()
 LOST = ""
 FOREIGN = "taken for another"
-POOL = 60
+PROBES = (heat.PROBE, pads.PROBE)
+"""The soak, and the load of the memory that shows its pads."""
+POOL = 40
 """Reference cards of each model, from which those of a card are drawn."""
 
 
@@ -54,12 +56,12 @@ healthy = heat_faults.healthy
 def planned() -> PlannedRun:
     """The steps of the standard plan that show heat."""
     standard = plan.load("standard")
-    steps = tuple(step for step in standard.step if step.probe == heat.PROBE)
+    steps = tuple(step for step in standard.step if step.probe in PROBES)
     return plan.ready(structs.replace(plan.load("quick"), name="bench-detection-heat", step=steps))
 
 
 def run(card: Scenario, _profile: str) -> Record:
-    """The soak, once for all profiles of a card."""
+    """The steps, once for all profiles of a card."""
     return _run(card.text)
 
 
@@ -79,9 +81,8 @@ class _Reference(Struct, frozen=True):
     match: Matcher
 
 
-def judges(profiles: tuple[str, ...], seeds: int, match: Matcher) -> Judges:
-    """The baselines of the models that so many seeds have, each card's by a draw of its own."""
-    models = {parse(healthy(seed), "healthy").model for seed in range(min(seeds, 2 * len(heat_faults.PASSIVE)))}
+def judges(profiles: tuple[str, ...], models: Set[str], match: Matcher) -> Judges:
+    """The baselines of these models, each card's by a draw of its own."""
     most = max(int(one.split()[0]) for one in profiles)
     count = POOL if most else 0
     asked = [_Reference(model, number, match) for model in sorted(models) for number in range(count)]
@@ -89,11 +90,9 @@ def judges(profiles: tuple[str, ...], seeds: int, match: Matcher) -> Judges:
     for one, values in zip(asked, pool.each(_measured, asked), strict=True) if asked else ():
         measured[one.model].append(values)
 
-    def of(profile: str, seed: int) -> Baseline:
-        model = parse(healthy(seed), "healthy").model
-        luck = random.Random(f"references/{seed}")  # noqa: S311  # no secrets
-        cards = luck.sample(measured[model], int(profile.split()[0]))
-        return _baseline(model, cards)
+    def of(profile: str, card: Scenario) -> Baseline:
+        luck = random.Random(f"references/{card.seed}")  # noqa: S311  # no secrets
+        return _baseline(card.model, luck.sample(measured[card.model], int(profile.split()[0])))
 
     return of
 

@@ -1,5 +1,6 @@
 """The suite of memory faults: the memory scan in its profiles, beside other testers of memory."""
 
+from collections.abc import Set
 from functools import cache
 
 from msgspec import structs
@@ -34,7 +35,7 @@ def planted(name: str, seed: int) -> str:
 healthy, alarmed = drawn.healthy, anything
 
 
-def judges(_profiles: tuple[str, ...], _seeds: int, _match: Matcher) -> Judges:
+def judges(_profiles: tuple[str, ...], _models: Set[str], _match: Matcher) -> Judges:
     """Nobody: which answers are right is known."""
     return nobody
 

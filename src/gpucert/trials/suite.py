@@ -3,7 +3,7 @@
 memory_suite.py and compute_suite.py are the suites: modules, because a suite has no state.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from typing import Protocol
 
 from msgspec import Struct
@@ -36,11 +36,11 @@ class Seen(Struct, frozen=True):
     """By how much a measure of heat is off its truth, as a share of it."""
 
 
-Judges = Callable[[str, int], Baseline | None]
-"""By what a card is judged: the baseline for a profile and the card's seed."""
+Judges = Callable[[str, Scenario], Baseline | None]
+"""By what a card is judged: the baseline for a profile and the card."""
 
 
-def nobody(_profile: str, _seed: int) -> None:
+def nobody(_profile: str, _card: Scenario) -> None:
     """No baseline: what is right is known whatever the model."""
 
 
@@ -67,8 +67,8 @@ class Suite(Protocol):
     def healthy(self, seed: int) -> str:
         """The scenario of a card without a fault."""
 
-    def judges(self, profiles: tuple[str, ...], seeds: int, match: Matcher, /) -> Judges:
-        """Measure what the cards of so many seeds are judged by."""
+    def judges(self, profiles: tuple[str, ...], models: Set[str], match: Matcher, /) -> Judges:
+        """Measure what cards of these models are judged by."""
 
     def run(self, card: Scenario, profile: str, /) -> Record:
         """The run of a profile."""

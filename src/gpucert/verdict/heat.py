@@ -52,12 +52,11 @@ STILL_PERCENT = 8.0
 """A fan that stands counts as one this slow, because warm air rises by itself."""
 OPTIMISM = 2.0
 """The interval from the Jacobian is too small by this factor, because rounding residuals are correlated."""
+REST_U = 0.2
+"""Of what the fan's speed changes of it between load and rest, by a power that is known no better."""
 MODEL_U, MODEL_U_MOVED = 0.02, 0.04
 """Of the last group: by how much its resistance is off, because the air drifts, heat leaks and fans move otherwise than
 the fit supposes; the second where the fan moved (`gpucert bench detection --suite heat`)."""
-POWER_U = 0.03
-"""Standard uncertainty of a power sensor's gain between cards: it scales every resistance. It is no part of how well
-one card repeats itself, and what reference cards measured holds it already."""
 
 
 _GOLDEN = (math.sqrt(5) - 1) / 2
@@ -65,15 +64,14 @@ _GOLDEN = (math.sqrt(5) - 1) / 2
 
 @dataclass(frozen=True)
 class Resistance:
-    """A value in °C/W with its standard uncertainty: how well this card, with its own sensors, would repeat it."""
+    """A value in °C/W with its standard uncertainty: how well this card would repeat it by its own power sensor.
+
+    The gain of that sensor, 3 % between cards (Yang et al., SC24), is no part of it: what reference cards measured
+    holds it already, and the limit of power is kept by the same sensor.
+    """
 
     value: float
     u: float
-
-    @property
-    def of_true_watts(self) -> float:
-        """The standard uncertainty against watts that a better meter tells."""
-        return math.hypot(self.u, POWER_U * self.value)
 
 
 @dataclass(frozen=True)
@@ -90,8 +88,10 @@ class Heat:
     idle_c: float | None = None
     idle_w: float | None = None
     """Temperature and power at rest, where the card was at rest."""
+    at_rest: Resistance | None = None
+    """Z(∞) with the fan as it turned at rest, where the whole way was seen."""
     steady_fan: bool = False
-    """Whether the fan turned alike at rest and under load, or there is none: only then rest and load compare."""
+    """Whether the fan turned alike at rest and under load, or there is none."""
 
 
 def of_step(step: StepRecord) -> Heat:
@@ -199,7 +199,8 @@ def _fitted(step: StepRecord, rows: _Columns, when: _Load) -> Heat:
         )
 
     follows = moved > FAN_MOVED_PERCENT
-    curve = _best(fitted) if whole and follows else fitted(FAN_EXPONENT)
+    exponent = _best(fitted) if whole and follows else FAN_EXPONENT
+    curve, into_air = fitted(exponent), rows.power_w * _way_into_air(rows, exponent)
     doubt = MODEL_U_MOVED if follows else MODEL_U
     fast = _at(curve, 1.0, doubt)
     rise = fast.value * load_w
@@ -212,22 +213,23 @@ def _fitted(step: StepRecord, rows: _Columns, when: _Load) -> Heat:
         total=_at(curve, math.inf, doubt) if whole else short,
         idle_c=float(np.mean(temperature)),
         idle_w=idle_w,
+        at_rest=_at_rest(curve, float(np.mean(into_air[rest])) / idle_w, doubt) if whole else None,
         steady_fan=not follows,
     )
 
 
-def _best(fitted: Callable[[float], Response]) -> Response:
-    """The fit that leaves least, by the golden section (Kiefer 1953)."""
+def _best(fitted: Callable[[float], Response]) -> float:
+    """The exponent whose fit leaves least, by the golden section (Kiefer 1953)."""
     low, high = FAN_EXPONENTS
-    left, right = (fitted(low + share * (high - low)) for share in (1 - _GOLDEN, _GOLDEN))
+    left, right = (fitted(low + share * (high - low)).squares for share in (1 - _GOLDEN, _GOLDEN))
     for _ in range(EXPONENT_ROUNDS):
-        if left.squares < right.squares:
+        if left < right:
             high, right = low + _GOLDEN * (high - low), left
-            left = fitted(low + (1 - _GOLDEN) * (high - low))
+            left = fitted(low + (1 - _GOLDEN) * (high - low)).squares
         else:
             low, left = low + (1 - _GOLDEN) * (high - low), right
-            right = fitted(low + _GOLDEN * (high - low))
-    return min(left, right, key=lambda one: one.squares)
+            right = fitted(low + _GOLDEN * (high - low)).squares
+    return (low + high) / 2
 
 
 def _way_into_air(rows: _Columns, exponent: float) -> Array:
@@ -260,6 +262,13 @@ def _between(curve: Response, early: float, late: float, doubt: float) -> Resist
     """Z(late) − Z(early)."""
     (r_late, tau_late), (r_early, tau_early) = _weights(curve, late), _weights(curve, early)
     return _resistance(curve, r_late - r_early, tau_late - tau_early, doubt)
+
+
+def _at_rest(curve: Response, harder: float, doubt: float) -> Resistance:
+    """Z(∞) where the way into the air is so many times harder than at FAN_AT_PERCENT."""
+    by_r, by_tau = _weights(curve, math.inf)
+    by_r[-1] = harder
+    return _resistance(curve, by_r, by_tau, max(doubt, REST_U * abs(math.log(harder))))
 
 
 def _weights(curve: Response, seconds: float) -> tuple[Array, Array]:
