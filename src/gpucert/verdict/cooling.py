@@ -159,7 +159,8 @@ def _told_inlet(case: Case, inlet: Inlet) -> Finding:
     reason = f"The air at the inlet has {inlet.told}, {inlet.how}."
     return Finding(
         probe=PROBE, measure="inlet", outcome=Outcome.PASS, value=round(inlet.celsius, 1),
-        u=round(inlet.u_c / COVERAGE, 2), unit=Unit.CELSIUS.value, limit=f"≤ {gate:g} °C", reason=reason, authority=OWN, subject="station", advisory=True,
+        u=round(inlet.u_c / COVERAGE, 2), unit=Unit.CELSIUS.value, limit=f"≤ {gate:g} °C", reason=reason,
+        authority=OWN, subject="station", advisory=True,
     )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ responses: p95 error of Z(∞) 19 to 113 %).
 import math
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -28,6 +28,12 @@ WHOLE_HEAT_S = 120.0
 LEAST_RISE_C = 8.0
 """Of the first second: below it, readings in whole degrees decide too little. With more steps of power less will do, by
 the root of their number, because the roundings of each are its own."""
+LEAST_WARMING_C = 8.0
+"""Of the whole load: below it, a sensor may stand still, and every resistance would be 0."""
+AVERAGED_ROWS = 10
+"""Older drivers tell the mean of the last second of power on newer cards."""
+STEP_ROWS, STEP_SHARE = 3, 0.6
+"""An instantaneous reading makes more than this share of the step of power in so many rows, a mean makes a third."""
 LEAST_LOAD_W = 5.0
 """Above rest: a sensor that stands still would make every resistance 0."""
 REST_S = 20.0
@@ -184,6 +190,9 @@ def _fitted(step: StepRecord, rows: _Columns, when: _Load) -> Heat:
     load_w = float(np.median(rows.power_w[load])) - idle_w
     if load_w < LEAST_LOAD_W:
         return _nothing(step, f"the load drew {load_w:.0f} W more than rest, too little to judge by")
+    if _averaged(rows.power_w, load_w):
+        # What is fitted is linear, so that a temperature averaged alike is explained by that power as well.
+        rows = replace(rows, temperature_c=_mean_of_the_last(rows.temperature_c, AVERAGED_ROWS))
     window = rows.at_s >= when.first - REST_S
     moved = 0.0 if rows.fan_percent is None else float(np.ptp(rows.fan_percent[load | rest]))
     seconds = when.ended - when.began
@@ -204,18 +213,32 @@ def _fitted(step: StepRecord, rows: _Columns, when: _Load) -> Heat:
     doubt = MODEL_U_MOVED if follows else MODEL_U
     fast = _at(curve, 1.0, doubt)
     rise = fast.value * load_w
+    warmed = _at(curve, math.inf, doubt)
+    if whole and warmed.value * load_w < LEAST_WARMING_C:
+        return _nothing(step, "the load hardly warmed the die: its sensor may stand still")
     low = Absent(Absence.UNKNOWN, f"the first second warmed the die by {rise:.0f} °C, too little to judge by")
     short = Absent(Absence.UNKNOWN, f"a load of {seconds:.0f} s is too short to see the heat reach the air")
     return Heat(
         step=step,
         fast=fast if rise >= LEAST_RISE_C / math.sqrt(1 + when.pulses) else low,
         slow=_between(curve, 10.0, math.inf, doubt) if whole else short,
-        total=_at(curve, math.inf, doubt) if whole else short,
+        total=warmed if whole else short,
         idle_c=float(np.mean(temperature)),
         idle_w=idle_w,
         at_rest=_at_rest(curve, float(np.mean(into_air[rest])) / idle_w, doubt) if whole else None,
         steady_fan=not follows,
     )
+
+
+def _averaged(power_w: Array, load_w: float) -> bool:
+    """Whether the power is a mean of the last second, which makes of every step a ramp."""
+    return float(np.max(power_w[STEP_ROWS:] - power_w[:-STEP_ROWS])) < STEP_SHARE * load_w
+
+
+def _mean_of_the_last(values: Array, rows: int) -> Array:
+    """The mean of each value and those before it, so many in all."""
+    padded = np.concatenate([np.full(rows - 1, values[0]), values])
+    return np.convolve(padded, np.full(rows, 1 / rows), mode="valid")
 
 
 def _best(fitted: Callable[[float], Response]) -> float:
