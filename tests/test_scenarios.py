@@ -61,12 +61,15 @@ EXPECTED = {
     "fake-memory": failed("identity.memory"),
     "gsp": incomplete("device.firmware"),
     "hang": failed("device.hang"),
+    "hotspot": reported("thermal.hotspot"),
     "hot-inlet": reported("station.inlet"),
     "inforom": failed("identity.inforom"),
     "intermittent": failed("memory.intermittent", plan="standard"),
     "interface-early": Expected("certified", frozenset({"thermal.interface"}), 0, "standard"),
     "interface": failed("thermal.interface", plan="standard"),
+    "fans": failed("thermal.airflow", plan="standard"),
     "lost": failed("device.lost"),
+    "memory-pads": failed("thermal.memory_pads"),
     "mig-on": incomplete("config.mig"),
     "neighbourhood": failed("memory.hard", plan="standard"),
     "stripes": failed("memory.hard", plan="standard"),
@@ -97,6 +100,7 @@ EXPECTED = {
     "transition": failed("memory.hard"),
     "transition-ecc": failed("memory.ecc_corrected"),
     "wrong-every-time": failed("compute.repeatable"),
+    "sensor-gain": Expected("certified", frozenset({"power.sensor"}), 0, "standard"),
     "xid": failed("xid.62"),
 }
 HEALTHY = [name for name in scenario.names() if name.startswith("healthy-")]

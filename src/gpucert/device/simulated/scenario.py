@@ -27,6 +27,7 @@ from gpucert.device.simulated.faults import (
     EccOff,
     EccUncorrected,
     FakeMemory,
+    Fan,
     Fault,
     Intermittent,
     MigOn,
@@ -363,6 +364,8 @@ def _misfit(scenario: Scenario, fault: Fault) -> str:
             return f"{model.key} has no MIG"
         case NvlinkDown() if fault.link >= model.links.nvlinks:
             return f"link must be below {model.links.nvlinks}, the NVLinks of {model.key}"
+        case Fan() if silicon.thermal.cooling != "own_fan":
+            return f"{silicon.key} has no fan of its own"
         case PcieWidth() if fault.width >= model.links.pcie_width:
             return f"width must be below {model.links.pcie_width}, the lanes of {model.key}"
         case PcieGen() if fault.gen >= model.links.pcie_gen:
