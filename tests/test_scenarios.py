@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from gpucert.device.simulated import scenario
+from gpucert.trials import heat_suite, in_process
+from tests.verdict.judging import codes, judged
 
 
 @dataclass(frozen=True)
@@ -61,15 +63,11 @@ EXPECTED = {
     "fake-memory": failed("identity.memory"),
     "gsp": incomplete("device.firmware"),
     "hang": failed("device.hang"),
-    "hotspot": reported("thermal.hotspot"),
     "hot-inlet": reported("station.inlet"),
     "inforom": failed("identity.inforom"),
     "intermittent": failed("memory.intermittent", plan="standard"),
-    "interface-early": Expected("certified", frozenset({"thermal.interface"}), 0, "standard"),
     "interface": failed("thermal.interface", plan="standard"),
-    "fans": failed("thermal.airflow", plan="standard"),
     "lost": failed("device.lost"),
-    "memory-pads": failed("thermal.memory_pads"),
     "mig-on": incomplete("config.mig"),
     "neighbourhood": failed("memory.hard", plan="standard"),
     "stripes": failed("memory.hard", plan="standard"),
@@ -100,9 +98,16 @@ EXPECTED = {
     "transition": failed("memory.hard"),
     "transition-ecc": failed("memory.ecc_corrected"),
     "wrong-every-time": failed("compute.repeatable"),
-    "sensor-gain": Expected("certified", frozenset({"power.sensor"}), 0, "standard"),
     "xid": failed("xid.62"),
 }
+OF_COOLING = {
+    "fans": "thermal.airflow",
+    "hotspot": "thermal.hotspot",
+    "interface-early": "thermal.interface",
+    "memory-pads": "thermal.memory_pads",
+    "sensor-gain": "power.sensor",
+}
+"""Faults that only the steps that show heat can see, so that these alone are run."""
 HEALTHY = [name for name in scenario.names() if name.startswith("healthy-")]
 
 
@@ -122,7 +127,7 @@ def certify(name: str, plan: str, folder: Path) -> tuple[int, dict[str, object]]
 
 
 def test_every_built_in_scenario_is_expected_to_end_somehow() -> None:
-    assert set(EXPECTED) | set(HEALTHY) == set(scenario.names())
+    assert set(EXPECTED) | set(OF_COOLING) | set(HEALTHY) == set(scenario.names())
     assert len(HEALTHY) >= 12
 
 
@@ -136,6 +141,12 @@ def test_a_faulty_card_ends_as_it_must(name: str, tmp_path: Path) -> None:
         expected.exit_code,
     )
     assert Path(card["files"]["certificate"]).stat().st_size < 300_000  # type: ignore[index]
+
+
+@pytest.mark.parametrize("name", OF_COOLING)
+def test_a_fault_of_cooling_is_told_by_the_steps_that_show_heat(name: str) -> None:
+    record = in_process.run(*scenario.find(name), heat_suite.planned())
+    assert codes(judged(record)) == {OF_COOLING[name]}
 
 
 @pytest.mark.parametrize("name", HEALTHY)
