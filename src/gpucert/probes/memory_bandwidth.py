@@ -16,8 +16,8 @@ from gpucert.units import Unit
 
 KINDS = ("read", "write", "copy")
 HEADROOM_BYTES = 256 << 20
-BATCHES = 20
-"""Batches of each kind; more where time is to be filled."""
+BATCHES = 10
+"""Batches of each kind, unless a plan asks for others; more where time is to be filled."""
 BATCH_SECONDS = 0.5
 FILLED_SHARE = 0.8
 
@@ -45,13 +45,14 @@ def _rates(bench: Bench, regions: tuple[Region, ...]) -> dict[str, list[float]]:
     """GB/s of every batch, by kind."""
     moved = sum(region.words for region in regions) * WORD_BYTES * bench.backend.memory_scale
     budget, began = bench.time_left(), bench.backend.seconds()
+    batches = int(bench.options.get("batches", BATCHES))
     passes = {kind: max(1, round(BATCH_SECONDS / bench.backend.touch(regions, kind, 1))) for kind in KINDS}
     rates: dict[str, list[float]] = {kind: [] for kind in KINDS}
     done = 0.0
     while done < 1:
         for kind in KINDS:
             rates[kind].append(moved * passes[kind] / bench.backend.touch(regions, kind, passes[kind]) / 1e9)
-        by_count = len(rates[KINDS[0]]) / BATCHES
+        by_count = len(rates[KINDS[0]]) / batches
         by_time = (bench.backend.seconds() - began) / (FILLED_SHARE * budget) if bench.backend.fills_time else 1.0
         done = min(by_count, by_time)
         bench.progress(min(done, 1.0), "reading, writing, copying")
