@@ -11,9 +11,10 @@ responses: p95 error of Z(∞) 19 to 113 %).
 import math
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gpucert.reading import Absence, Absent
 from gpucert.record import Column, StepRecord, Trace
@@ -178,55 +179,106 @@ def _array(column: Column) -> Array:
     return np.frombuffer(struct.pack(f"{len(column)}d", *column))
 
 
+@dataclass(frozen=True)
+class _Soak:
+    """What is fitted: the rows from the last part of the rest on, and what rest and load were like."""
+
+    temperature_c: Array
+    power_w: Array
+    fan_percent: Array | None
+    rest: NDArray[np.bool_]
+    idle_w: float
+    load_w: float
+    """Above rest."""
+    seconds: float
+    """Of the long load."""
+    pulses: int
+    follows: bool
+    """Whether the fan moved between rest and load."""
+
+    @property
+    def whole(self) -> bool:
+        """Whether the load was long enough to see the heat reach the air."""
+        return self.seconds >= WHOLE_HEAT_S
+
+    def harder(self, exponent: float) -> Array:
+        """By how much the fan's speed makes the way into the air harder than at FAN_AT_PERCENT."""
+        if self.fan_percent is None:
+            return np.ones_like(self.power_w)
+        speed = np.maximum(self.fan_percent, STILL_PERCENT) / FAN_AT_PERCENT
+        return np.asarray(speed**-exponent, dtype=np.float64)
+
+    def at_rest(self, exponent: float) -> float:
+        """The same, of the rest."""
+        return float(np.mean(self.harder(exponent)[self.rest]))
+
+    def fit(self, exponent: float) -> Response:
+        """The curve, if a fan cools by this power of its speed."""
+        into_air = self.power_w * self.harder(exponent)
+        return step_response.fit(
+            self.temperature_c,
+            self.power_w - self.idle_w,
+            drift=self.whole,
+            into_air=into_air - float(np.mean(into_air[self.rest])),
+        )
+
+
 def _fitted(step: StepRecord, rows: _Columns, when: _Load) -> Heat:
+    soak = _soak(rows, when)
+    if isinstance(soak, str):
+        return _nothing(step, soak)
+    exponent = _best(soak.fit) if soak.whole and soak.follows else FAN_EXPONENT
+    return _told(step, soak, soak.fit(exponent), soak.at_rest(exponent))
+
+
+def _soak(rows: _Columns, when: _Load) -> _Soak | str:
+    """A soak that can be fitted; a sentence where it cannot."""
     rest = (rows.at_s < when.first) & (rows.at_s >= when.first - REST_S)
     load = (rows.at_s >= when.began) & (rows.at_s <= when.ended)
     if rest.sum() < 40 or load.sum() < 100:
-        return _nothing(step, "rest or load were too short")
-    temperature = rows.temperature_c[rest]
-    if not (_alike(temperature) or _one_step(rows, when.first)):
-        return _nothing(step, "the card had not come to rest before the load began")
+        return "rest or load were too short"
+    if not (_alike(rows.temperature_c[rest]) or _one_step(rows, when.first)):
+        return "the card had not come to rest before the load began"
     idle_w = float(np.mean(rows.power_w[rest]))
     load_w = float(np.median(rows.power_w[load])) - idle_w
     if load_w < LEAST_LOAD_W:
-        return _nothing(step, f"the load drew {load_w:.0f} W more than rest, too little to judge by")
+        return f"the load drew {load_w:.0f} W more than rest, too little to judge by"
+    degrees = rows.temperature_c
     if _averaged(rows.power_w, load_w):
         # What is fitted is linear, so that a temperature averaged alike is explained by that power as well.
-        rows = replace(rows, temperature_c=_mean_of_the_last(rows.temperature_c, AVERAGED_ROWS))
-    window = rows.at_s >= when.first - REST_S
-    moved = 0.0 if rows.fan_percent is None else float(np.ptp(rows.fan_percent[load | rest]))
-    seconds = when.ended - when.began
-    whole = seconds >= WHOLE_HEAT_S
+        degrees = _mean_of_the_last(degrees, AVERAGED_ROWS)
+    window, fan = rows.at_s >= when.first - REST_S, rows.fan_percent
+    return _Soak(
+        temperature_c=degrees[window],
+        power_w=rows.power_w[window],
+        fan_percent=None if fan is None else fan[window],
+        rest=rest[window],
+        idle_w=idle_w,
+        load_w=load_w,
+        seconds=when.ended - when.began,
+        pulses=when.pulses,
+        follows=fan is not None and float(np.ptp(fan[load | rest])) > FAN_MOVED_PERCENT,
+    )
 
-    def fitted(exponent: float) -> Response:
-        into_air = rows.power_w * _way_into_air(rows, exponent)
-        return step_response.fit(
-            rows.temperature_c[window],
-            rows.power_w[window] - idle_w,
-            drift=whole,
-            into_air=into_air[window] - float(np.mean(into_air[rest])),
-        )
 
-    follows = moved > FAN_MOVED_PERCENT
-    exponent = _best(fitted) if whole and follows else FAN_EXPONENT
-    curve, into_air = fitted(exponent), rows.power_w * _way_into_air(rows, exponent)
-    doubt = MODEL_U_MOVED if follows else MODEL_U
-    fast = _at(curve, 1.0, doubt)
-    rise = fast.value * load_w
-    warmed = _at(curve, math.inf, doubt)
-    if whole and warmed.value * load_w < LEAST_WARMING_C:
+def _told(step: StepRecord, soak: _Soak, curve: Response, harder_at_rest: float) -> Heat:
+    """What the curve shows, and what it cannot."""
+    doubt = MODEL_U_MOVED if soak.follows else MODEL_U
+    fast, total = _at(curve, 1.0, doubt), _at(curve, math.inf, doubt)
+    if soak.whole and total.value * soak.load_w < LEAST_WARMING_C:
         return _nothing(step, "the load hardly warmed the die: its sensor may stand still")
+    rise = fast.value * soak.load_w
     low = Absent(Absence.UNKNOWN, f"the first second warmed the die by {rise:.0f} °C, too little to judge by")
-    short = Absent(Absence.UNKNOWN, f"a load of {seconds:.0f} s is too short to see the heat reach the air")
+    short = Absent(Absence.UNKNOWN, f"a load of {soak.seconds:.0f} s is too short to see the heat reach the air")
     return Heat(
         step=step,
-        fast=fast if rise >= LEAST_RISE_C / math.sqrt(1 + when.pulses) else low,
-        slow=_between(curve, 10.0, math.inf, doubt) if whole else short,
-        total=warmed if whole else short,
-        idle_c=float(np.mean(temperature)),
-        idle_w=idle_w,
-        at_rest=_at_rest(curve, float(np.mean(into_air[rest])) / idle_w, doubt) if whole else None,
-        steady_fan=not follows,
+        fast=fast if rise >= LEAST_RISE_C / math.sqrt(1 + soak.pulses) else low,
+        slow=_between(curve, 10.0, math.inf, doubt) if soak.whole else short,
+        total=total if soak.whole else short,
+        idle_c=float(np.mean(soak.temperature_c[soak.rest])),
+        idle_w=soak.idle_w,
+        at_rest=_at_rest(curve, harder_at_rest, doubt) if soak.whole else None,
+        steady_fan=not soak.follows,
     )
 
 
@@ -253,14 +305,6 @@ def _best(fitted: Callable[[float], Response]) -> float:
             low, left = low + (1 - _GOLDEN) * (high - low), right
             right = fitted(low + _GOLDEN * (high - low)).squares
     return (low + high) / 2
-
-
-def _way_into_air(rows: _Columns, exponent: float) -> Array:
-    """By how much the fan's speed makes it harder than at FAN_AT_PERCENT."""
-    if rows.fan_percent is None:
-        return np.ones_like(rows.at_s)
-    speed = np.maximum(rows.fan_percent, STILL_PERCENT) / FAN_AT_PERCENT
-    return np.asarray(speed**-exponent, dtype=np.float64)
 
 
 def _alike(temperature_c: Array) -> bool:
