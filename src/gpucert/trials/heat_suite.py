@@ -25,7 +25,7 @@ from gpucert.run.plan import PlannedRun
 from gpucert.trials import heat_faults, in_process, pool
 from gpucert.trials.cards import Matcher
 from gpucert.trials.suite import Judges, Seen
-from gpucert.verdict import cooling, heat, pads
+from gpucert.verdict import air, heat, pads
 from gpucert.verdict import policy as policies
 from gpucert.verdict.judge import judge
 from gpucert.verdict.verdict import Verdict
@@ -107,7 +107,7 @@ def _measured(one: _Reference) -> dict[str, float]:
     return {
         f"{found.probe}.{found.measure}": float(found.value)
         for found in verdict.findings
-        if found.probe == cooling.PROBE and isinstance(found.value, float)
+        if found.probe == air.PROBE and isinstance(found.value, float)
     }
 
 
@@ -156,14 +156,14 @@ def alarmed(card: Scenario, _record: Record, verdict: Verdict) -> Seen:
 
 
 def _failed(verdict: Verdict) -> tuple[str, ...]:
-    failed = (one for one in verdict.findings if one.outcome is Outcome.FAIL and one.probe == cooling.PROBE)
+    failed = (one for one in verdict.findings if one.outcome is Outcome.FAIL and one.probe == air.PROBE)
     return tuple(one.measure for one in failed)
 
 
 def _off(card: Scenario, verdict: Verdict) -> dict[str, float]:
     network = silicon(card).network
     true = _true(network)
-    told = {one.measure: one.value for one in verdict.findings if one.probe == cooling.PROBE}
+    told = {one.measure: one.value for one in verdict.findings if one.probe == air.PROBE}
     return {name: value / true[name] - 1 for name, value in told.items() if name in true and isinstance(value, float)}
 
 

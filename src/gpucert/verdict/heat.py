@@ -267,6 +267,8 @@ def _told(step: StepRecord, soak: _Soak, curve: Response, harder_at_rest: float)
     fast, total = _at(curve, 1.0, doubt), _at(curve, math.inf, doubt)
     if soak.whole and total.value * soak.load_w < LEAST_WARMING_C:
         return _nothing(step, "the load hardly warmed the die: its sensor may stand still")
+    if soak.whole and curve.r[-1] <= 0:
+        return _nothing(step, "what was read shows no heat that goes into the air")
     rise = fast.value * soak.load_w
     low = Absent(Absence.UNKNOWN, f"the first second warmed the die by {rise:.0f} °C, too little to judge by")
     short = Absent(Absence.UNKNOWN, f"a load of {soak.seconds:.0f} s is too short to see the heat reach the air")
