@@ -21,9 +21,9 @@ every_kind = pytest.mark.parametrize("kind", heat_faults.KINDS)
 
 @every_kind
 def test_a_kind_and_a_seed_are_one_card_that_anyone_can_have(kind: str) -> None:
-    texts = [heat_faults.planted(kind, seed) for seed in range(36)]
-    assert texts == [heat_faults.planted(kind, seed) for seed in range(36)]
-    assert len(set(texts)) == 36
+    texts = [heat_faults.planted(kind, seed) for seed in range(18)]
+    assert texts == [heat_faults.planted(kind, seed) for seed in range(18)]
+    assert len(set(texts)) == 18
     assert bench("--show", kind, "17").stdout == texts[17]
     cards = [scenario.parse(text, kind) for text in texts]
     own_fan = {*heat_faults.OWN_FAN}
@@ -46,14 +46,14 @@ def test_the_right_diagnoses_are_those_of_the_page(kind: str) -> None:
     lines = PAGE.read_text(encoding="utf-8").splitlines()
     ((_, _, says, right, _),) = [line.split("|") for line in lines if line.startswith(f"| `{kind}` ")]
     assert says.strip() == heat_faults.KINDS[kind].says
-    cards = [scenario.parse(heat_faults.planted(kind, seed), kind) for seed in range(12)]
+    cards = [scenario.parse(heat_faults.planted(kind, seed), kind) for seed in range(6)]
     codes = set().union(*map(heat_faults.expected, cards))
     assert codes == set(re.findall(r"`([a-z]+\.\w+)`", right))
     assert codes <= set(diagnosis.TABLE)
 
 
 def test_reference_cards_are_no_cards_under_test() -> None:
-    under_test = {scenario.parse(heat_faults.healthy(seed), HEALTHY).seed for seed in range(200)}
+    under_test = {scenario.parse(heat_faults.healthy(seed), HEALTHY).seed for seed in range(60)}
     references = {scenario.parse(heat_faults.reference("Tesla T4", number), "reference").seed for number in range(40)}
     assert not under_test & references
 
