@@ -260,7 +260,7 @@ class VirtualCard:
                 self._network = self._silicon.network_at(now.fan_percent)
             now.thermal_cap_mhz = clocks.next_cap_mhz(self._silicon, now.thermal_cap_mhz, core)
             now.memory_share = _next_memory_share(now.memory_share, self._memory_c - self._silicon.limits.memory_c)
-            now.memory_clock_mhz = round(self._silicon.memory_clock_mhz * now.memory_share)
+            now.memory_clock_mhz = float(round(self._silicon.memory_clock_mhz * now.memory_share))
             if core >= self._silicon.limits.shutdown_c:
                 self._lose("thermal shutdown")
         now.samples.append(answers.sample(self._scenario, self._silicon, now, now.at_s))
