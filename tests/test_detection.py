@@ -184,7 +184,7 @@ def test_anything_on_a_healthy_card_is_a_false_alarm(monkeypatch: pytest.MonkeyP
         sick + '[[fault]]\nkind = "xid"\ncode = 62\nat_s = 0\n',
         drawn.healthy(2),
     ]
-    monkeypatch.setattr(drawn, "healthy", lambda seed: texts[seed])
+    monkeypatch.setattr(memory_suite, "healthy", lambda seed: texts[seed])
     told = run(kinds=(), profiles=("quick",), healthy=3, peers=False)
     row = row_of(told, HEALTHY, "quick")
     assert (row.found.hits, row.found.trials, row.missed) == (1, 3, (1,))

@@ -18,7 +18,8 @@ from gpucert.cli import jobs
 from gpucert.cli.rules import RuleFiles, load
 from gpucert.device.simulated import scenario
 from gpucert.run import plan as plans
-from gpucert.trials import in_process
+from gpucert.trials import heat_suite, in_process
+from tests.verdict.judging import codes, judged
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,6 @@ EXPECTED = {
     "hot-inlet": reported("station.inlet"),
     "inforom": failed("identity.inforom"),
     "intermittent": failed("memory.intermittent", plan="standard"),
-    "interface-early": Expected("certified", frozenset({"thermal.interface"}), 0, "standard"),
     "interface": failed("thermal.interface", plan="standard"),
     "lost": failed("device.lost"),
     "mig-on": incomplete("config.mig"),
@@ -114,6 +114,14 @@ EXPECTED = {
     "wrong-every-time": failed("compute.repeatable"),
     "xid": failed("xid.62"),
 }
+OF_COOLING = {
+    "fans": "thermal.airflow",
+    "hotspot": "thermal.hotspot",
+    "interface-early": "thermal.interface",
+    "memory-pads": "thermal.memory_pads",
+    "sensor-gain": "power.sensor",
+}
+"""Faults that only the steps that show heat can see, so that these alone are run."""
 HEALTHY = [name for name in scenario.names() if name.startswith("healthy-")]
 ENDING_PROCESSES = {
     name
@@ -154,7 +162,7 @@ def ended(exit_code: int, card: dict[str, object]) -> tuple[object, frozenset[st
 
 
 def test_every_built_in_scenario_is_expected_to_end_somehow() -> None:
-    assert set(EXPECTED) | set(HEALTHY) == set(scenario.names())
+    assert set(EXPECTED) | set(OF_COOLING) | set(HEALTHY) == set(scenario.names())
     assert len(HEALTHY) >= 12
 
 
@@ -178,6 +186,12 @@ def test_a_faulty_card_ends_so_through_the_door(name: str, tmp_path: Path) -> No
     exit_code, card = certify(name, EXPECTED[name].plan, tmp_path)
     assert ended(exit_code, card) == EXPECTED[name].ended
     assert Path(card["files"]["certificate"]).stat().st_size < 300_000  # type: ignore[index]
+
+
+@pytest.mark.parametrize("name", OF_COOLING)
+def test_a_fault_of_cooling_is_told_by_the_steps_that_show_heat(name: str) -> None:
+    record = in_process.run(*scenario.find(name), heat_suite.planned())
+    assert codes(judged(record)) == {OF_COOLING[name]}
 
 
 @pytest.mark.parametrize("name", HEALTHY)

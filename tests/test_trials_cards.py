@@ -48,7 +48,7 @@ def told(*arguments: str, exit_code: int = 0) -> dict[str, Any]:
 def short() -> plan.PlannedRun:
     """Few seconds of a probe of each kind: one that reads, one that scans, and the three that have limits."""
     wanted = {"counters": {}, "memory_scan": {"profile": "quick"}, "memory_bandwidth": {}, "gemm_sustained": {}}
-    wanted["thermal_soak"] = {"idle_s": 2.0, "heat_s": 5.0, "cool_s": 1.0}
+    wanted["thermal_soak"] = {"idle_s": 2.0, "pulses": 1.0, "gap_s": 2.0, "heat_s": 5.0, "cool_s": 1.0}
     steps = tuple(plan.Step(probe=probe, seconds=8, options=options) for probe, options in wanted.items())
     return plan.ready(structs.replace(plan.load("quick"), step=steps))
 

@@ -201,6 +201,18 @@ _TABLE = (
         "Clean the fins, check that every fan turns, test again.",
     ),
     Kind(
+        "thermal.memory_pads",
+        "Heat does not pass well from the memory into the cooler: pads that are worn, too thin or missing.",
+        "Under a load on its memory, this is far hotter than the die, or heat slows the card while the die is cool.",
+        "Remove the cooler, renew the pads of the memory in their proper thickness, test again.",
+    ),
+    Kind(
+        "thermal.hotspot",
+        "A part of the die is far hotter than the rest: the cooler does not touch it evenly.",
+        "The hot-spot sensor shows far more than that of the die under load; the first second may be as usual.",
+        "Remove the cooler, clean die and cold plate, renew the thermal interface, tighten evenly, test again.",
+    ),
+    Kind(
         "thermal.throttle",
         "The card slowed down because of heat, and the cause could not be told apart.",
         "Thermal slowdown time rose during the run.",
@@ -366,6 +378,12 @@ _TABLE = (
         "Enforced limit against the card's default limit.",
         "`nvidia-smi -pl DEFAULT` with the card's default watts, then test again.",
         subject="station",
+    ),
+    Kind(
+        "power.sensor",
+        "The power sensor answers other watts than there are: a wrong or changed shunt, or a wrong gain.",
+        "Every thermal resistance is off by one factor, while the shape of the warming is as usual.",
+        "Compare with a meter in the supply line, look for changed shunt resistors, test again.",
     ),
     Kind(
         "power.droop",

@@ -200,7 +200,10 @@ Code nvmlDeviceGetMarginTemperature(nvmlDevice_t device, nvmlMarginTemperature_t
 Code nvmlDeviceGetTemperatureV(nvmlDevice_t device, nvmlTemperature_t *out) {
     BEGIN(device);
     VERSIONED(out, nvmlTemperature_v1);
-    out->temperature = (int)value("temperature", 42);
+    const int hottest = out->sensorType != NVML_TEMPERATURE_GPU;
+    const long long degrees = value(hottest ? "hotspot" : "temperature", hottest ? 53 : 42);
+    if (degrees < 0) return NVML_ERROR_INVALID_ARGUMENT;  // a driver before 615 knows one sensor
+    out->temperature = (int)degrees;
     return NVML_SUCCESS;
 }
 Code nvmlDeviceGetPdi(nvmlDevice_t device, nvmlPdi_t *out) {

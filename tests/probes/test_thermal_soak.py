@@ -1,5 +1,7 @@
 """Thermal soak: a clean step of power, and what held the clocks down during it."""
 
+import itertools
+
 import pytest
 from msgspec import structs
 
@@ -7,7 +9,7 @@ from gpucert.reading import Absent
 from gpucert.record import EventReason, Sample
 from tests.fakes import HEALTHY, InProcessCard, faulty, run_probe
 
-TIMES = {"idle_s": 10, "heat_s": 40, "cool_s": 10}
+TIMES = {"idle_s": 10, "pulses": 0, "heat_s": 40, "cool_s": 10}
 
 
 def test_heat_begins_after_the_rest_and_ends_before_the_cooling() -> None:
@@ -18,6 +20,17 @@ def test_heat_begins_after_the_rest_and_ends_before_the_cooling() -> None:
     assert bench.number("end_temperature") > bench.number("idle_temperature") + 10
     assert bench.number("plateau_power") == pytest.approx(400, rel=0.1)
     assert bench.number("thermal_throttle") == bench.number("power_brake") == 0
+
+
+def test_pulses_come_before_the_long_load_with_rests_between() -> None:
+    bench = run_probe("thermal_soak", seconds=100, **{**TIMES, "pulses": 2, "gap_s": 10})
+    assert bench.number("pulses") == 2
+    assert bench.number("pulses_began") == pytest.approx(10, abs=1.5)
+    assert bench.number("heat_began") - bench.number("pulses_began") == pytest.approx(2 * (2 + 10), abs=2.5)
+    loaded = [one.at_s for one in bench.card.samples(0) if one.power_w > 200]  # type: ignore[operator]
+    assert sum(later - earlier > 5 for earlier, later in itertools.pairwise(loaded)) == 2, (
+        "two pulses and the long load"
+    )
 
 
 def test_the_hosts_power_brake_is_told_apart_from_heat() -> None:

@@ -93,3 +93,16 @@ def test_resistances_and_time_constants_stay_within_what_can_be() -> None:
         assert (found.r >= 0).all()
         assert ((found.tau >= low * 0.999) & (found.tau <= high * 1.001)).all()
         assert np.isfinite(found.covariance).all()
+
+
+def test_power_that_counts_otherwise_in_the_last_group_is_told_apart() -> None:
+    """A fan that speeds up cools more: unsaid, the resistance into the air would seem to shrink."""
+    r, tau = np.array([0.05, 0.03, 0.08]), np.array([0.3, 4.0, 60.0])
+    into_air = WATTS * np.where(SECONDS < 90, 1.0, 0.6)
+    first, second, _ = responses(WATTS, tau)
+    temperature_c = 30 + r[0] * first + r[1] * second + r[2] * responses(into_air, tau)[2]
+    told = step_response.fit(temperature_c, WATTS, drift=False, into_air=into_air)
+    assert rise(told.r, told.tau, 1e6) == pytest.approx(sum(r), rel=0.01)
+    assert rise(told.r, told.tau, 1.0) == pytest.approx(rise(r, tau, 1.0), rel=0.02)
+    untold = step_response.fit(temperature_c, WATTS, drift=False)
+    assert rise(untold.r, untold.tau, 1e6) < 0.9 * sum(r)

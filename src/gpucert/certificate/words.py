@@ -81,6 +81,12 @@ MEASURES = {
     "thermal.fast": "die to cooler, first second",
     "thermal.slow": "fins to air",
     "thermal.total": "die to air, whole path",
+    "thermal.inlet": "air at the inlet",
+    "thermal.inlet_max": "warmest inlet air at full power",
+    "thermal_soak.hotspot_over_core": "hottest part of the die over its sensor",
+    "memory_bandwidth.memory_over_core": "memory over die, under its own load",
+    "memory_bandwidth.thermal_throttle": "time slowed by heat",
+    "memory_bandwidth.rate_kept": "reading kept as it warms",
     "thermal_soak.thermal_throttle": "time slowed by heat",
 }
 

@@ -20,8 +20,8 @@ SLOW_SHARE = 20
 @click.command("detection", short_help="What is found of planted faults.")
 @click.option(
     "--suite",
-    type=click.Choice(["memory", "compute", "cycles"]),
-    help="Faults of memory, wrong answers, or joints that heat cycles open.  "
+    type=click.Choice(["memory", "compute", "cycles", "heat"]),
+    help="Faults of memory, wrong answers, joints that heat cycles open, or faults of cooling.  "
     "[default: of the kinds that are named, else memory]",
 )
 @click.option("--seeds", default=600, show_default=True, type=MOST, help="Cards of each kind of fault.")
@@ -95,7 +95,7 @@ def detection(
 
     try:
         if show:
-            click.echo(scenario(*show), nl=False)
+            click.echo(scenario(*show, suite), nl=False)
             return
         some = sample or seeds
         chosen = suite or suite_of(kinds)

@@ -52,7 +52,7 @@ from gpucert.record import Counters, Event, Identity, Process, Sample, Settings
 T = TypeVar("T")
 
 _SM, _MEMORY = 1, 2  # nvmlClockType_t
-_DIE = 0  # nvmlTemperatureSensors_t
+_DIE, _HOTTEST = 0, 1  # nvmlTemperatureSensors_t; the second since driver 615
 _SHUTDOWN, _SLOWDOWN, _MEMORY_MAX, _MAX_OPERATING = 0, 1, 2, 3  # nvmlTemperatureThresholds_t
 _CORRECTED, _UNCORRECTED = 0, 1  # nvmlMemoryErrorType_t
 _VOLATILE, _AGGREGATE = 0, 1  # nvmlEccCounterType_t
@@ -623,7 +623,7 @@ class NvmlGpu:
             at_s=at_s,
             temperature_c=self._temperature(),
             memory_temperature_c=then(values[_MEMORY_TEMPERATURE], real(bounds.CELSIUS, "memory temperature")),
-            hotspot_c=Absent(Absence.NOT_SUPPORTED, "NVML shows no hotspot sensor"),
+            hotspot_c=self._hotspot(),
             power_w=self._power(values[_POWER_INSTANT]),
             sm_clock_mhz=self._clock(_SM),
             memory_clock_mhz=self._clock(_MEMORY),
@@ -637,6 +637,13 @@ class NvmlGpu:
         """The new call first: the old one goes with CUDA 14."""
         degrees = _first(*(partial(self._ask, call, whole, _DIE) for call in _TEMPERATURE))
         return then(degrees, real(bounds.CELSIUS, "temperature"))
+
+    def _hotspot(self) -> Reading[float]:
+        """The hottest part of the die: a sensor of the new call alone, which drivers before 615 refuse as unknown."""
+        degrees = self._ask(_TEMPERATURE[0], whole, _HOTTEST, answers={INVALID_ARGUMENT: None})
+        if degrees is None:
+            return Absent(Absence.NOT_SUPPORTED, "this driver knows no hot-spot sensor")
+        return then(degrees, real(bounds.CELSIUS, "hot-spot temperature"))
 
     def _power(self, instant: Reading[float]) -> Reading[float]:
         """Instantaneous power, because the other call averages over a second on newer boards."""

@@ -6,7 +6,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Protocol
 
 from gpucert.reading import Absence, Absent, Reading, number
-from gpucert.record import Counters, Identity, Mismatch, Sample, Settings
+from gpucert.record import THERMAL_REASONS, Counters, EventReason, Identity, Mismatch, Sample, Settings
 from gpucert.stress.backend import WORD_BYTES, Backend, UnitNotOfferedError, UnitOutOfReachError, WrongWord
 from gpucert.units import Unit
 
@@ -147,3 +147,27 @@ def mean(samples: Sequence[Sample], channel: str) -> Reading[float]:
         return fmean(values)
     absent = [one for one in readings if isinstance(one, Absent)]
     return absent[-1] if absent else Absent(Absence.UNKNOWN, "no sample was taken")
+
+
+def over_core(samples: Sequence[Sample], channel: str) -> Reading[float]:
+    """By how much another sensor shows more than that of the die, in °C; where it shows nothing, why."""
+    other, core = mean(samples, channel), mean(samples, "temperature_c")
+    if isinstance(other, Absent):
+        return other
+    return core if isinstance(core, Absent) else other - core
+
+
+def held_by_heat(bits: int) -> bool:
+    """Older cards give hardware slowdown without its cause; where it is not the power brake, it is heat."""
+    unexplained = bits & EventReason.HW_SLOWDOWN and not bits & EventReason.HW_POWER_BRAKE
+    return bool(bits & THERMAL_REASONS or unexplained)
+
+
+def share_held(samples: Sequence[Sample], held: Callable[[int], bool]) -> Reading[float]:
+    """Percent of the samples in which the clocks were held down so."""
+    readings = [sample.event_reasons for sample in samples]
+    known = [bits for bits in readings if not isinstance(bits, Absent)]
+    if known:
+        return 100 * sum(held(bits) for bits in known) / len(known)
+    absent = [one for one in readings if isinstance(one, Absent)]
+    return absent[-1] if absent else Absent(Absence.UNKNOWN, "no sample was taken under load")

@@ -24,7 +24,7 @@ from gpucert.run.plan import PlannedRun
 from gpucert.trials import in_process, pool
 from gpucert.trials.planted import Planted, scenario
 from gpucert.trials.rate import Bounded, bounded
-from gpucert.verdict import cooling, heat
+from gpucert.verdict import air, heat
 from gpucert.verdict import policy as policies
 from gpucert.verdict.judge import judge
 
@@ -154,7 +154,7 @@ def planned() -> PlannedRun:
     """The steps of the shipped standard plan whose probes' measures have limits."""
     standard = plan.load("standard")
     with_limits = {measure.partition(".")[0] for measure in defaults.shipped().measures}
-    if cooling.PROBE in with_limits:
+    if air.PROBE in with_limits:
         with_limits.add(heat.PROBE)  # because the verdict works the resistances out of its telemetry
     steps = tuple(step for step in standard.step if step.probe in with_limits)
     return plan.ready(structs.replace(standard, name="bench-cards", yields="report", best_tier=None, step=steps))

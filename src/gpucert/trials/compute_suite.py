@@ -1,7 +1,7 @@
 """The suite of wrong answers: the steps of a plan that check arithmetic, beside tools that compare products."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from functools import cache
 
 from msgspec import structs
@@ -11,8 +11,9 @@ from gpucert.record import Mismatch, Record, StepRecord
 from gpucert.run import plan
 from gpucert.run.plan import PlannedRun
 from gpucert.stress.backend import UNIT_OF, ArithmeticUnit, DType
-from gpucert.trials import compute_faults, compute_peers, in_process
-from gpucert.trials.suite import Seen, judged
+from gpucert.trials import compute_faults, compute_peers, drawn, in_process
+from gpucert.trials.cards import Matcher
+from gpucert.trials.suite import Judges, Seen, anything, judged, nobody
 from gpucert.verdict.verdict import Verdict
 
 KINDS = compute_faults.KINDS
@@ -21,6 +22,7 @@ PROFILES: tuple[str, ...] = ("quick", "standard")
 SLOW: tuple[str, ...] = ()
 ABLATED = PROFILES
 PEERS = tuple(compute_peers.PEERS)
+FOREIGN = "diagnosis of another family"
 LOST = "A wrong answer, and whether its SM and unit were named, without one of the steps"
 PROBES = ("sm_answers", "gemm_exact", "gemm_sustained", "load_swings", "memory_under_load")
 """The probes that check answers: known ones, and products."""
@@ -34,6 +36,14 @@ _SM = re.compile(r"\bSM (\d+)")
 def planted(name: str, seed: int) -> str:
     """The scenario of a card with one arithmetic fault."""
     return compute_faults.planted(name, seed)
+
+
+healthy, alarmed = drawn.healthy, anything
+
+
+def judges(_profiles: tuple[str, ...], _models: Set[str], _match: Matcher) -> Judges:
+    """Nobody: which answers are right is known."""
+    return nobody
 
 
 @cache
@@ -51,6 +61,11 @@ def seed(card: Scenario) -> int | None:
 def phases(profile: str) -> tuple[str, ...]:
     """The probes of the steps."""
     return tuple(dict.fromkeys(step.probe for step in planned(profile).steps))
+
+
+def run(card: Scenario, profile: str) -> Record:
+    """The steps of a profile on a card."""
+    return in_process.run(card.text, profile, planned(profile), seed(card))
 
 
 def seen(card: Scenario, record: Record, verdict: Verdict) -> Seen:

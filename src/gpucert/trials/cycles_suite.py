@@ -1,5 +1,6 @@
 """The suite of joints that open with heat cycles: the steps of a plan that ask the same before and in the cycles."""
 
+from collections.abc import Set
 from functools import cache
 
 from msgspec import structs
@@ -9,8 +10,9 @@ from gpucert.reading import Absent
 from gpucert.record import Record, StepRecord
 from gpucert.run import plan
 from gpucert.run.plan import PlannedRun
-from gpucert.trials import cycles_faults, in_process, memory_faults
-from gpucert.trials.suite import Seen, judged
+from gpucert.trials import cycles_faults, drawn, in_process, memory_faults
+from gpucert.trials.cards import Matcher
+from gpucert.trials.suite import Judges, Seen, anything, judged, nobody
 from gpucert.verdict.verdict import Verdict
 
 KINDS = cycles_faults.KINDS
@@ -20,6 +22,7 @@ SLOW: tuple[str, ...] = ()
 ABLATED = PROFILES
 PEERS: tuple[str, ...] = ()
 """No other tool has a card cool and heat again."""
+FOREIGN = "diagnosis of another family"
 LOST = "Anything wrong, corrected, sent again or lost, and whether that was so in the cycles first, without one step"
 PROBES = ("pcie_link", "sm_answers", "memory_under_load", "heat_cycles")
 """The steps before the cycles that ask what they ask."""
@@ -32,6 +35,14 @@ _COUNTERS = ("ecc_corrected_volatile", "ecc_uncorrected_volatile", "pcie_replays
 def planted(name: str, seed: int) -> str:
     """The scenario of a card with one joint that opens."""
     return cycles_faults.planted(name, seed)
+
+
+healthy, alarmed = drawn.healthy, anything
+
+
+def judges(_profiles: tuple[str, ...], _models: Set[str], _match: Matcher) -> Judges:
+    """Nobody: what was right before the cycles is right in them."""
+    return nobody
 
 
 @cache
@@ -49,6 +60,11 @@ def seed(card: Scenario) -> int | None:
 def phases(profile: str) -> tuple[str, ...]:
     """The probes of the steps."""
     return tuple(dict.fromkeys(step.probe for step in planned(profile).steps))
+
+
+def run(card: Scenario, profile: str) -> Record:
+    """The steps of a profile on a card."""
+    return in_process.run(card.text, profile, planned(profile), seed(card))
 
 
 def seen(card: Scenario, _record: Record, verdict: Verdict) -> Seen:

@@ -17,10 +17,11 @@ from gpucert.outcome import Outcome
 from gpucert.trials.rate import Rate
 from gpucert.trials.rules import Rule
 from gpucert.verdict.decision import decide, pooled
-from gpucert.verdict.heat import POWER_U
 
 FloatArray = NDArray[np.float64]
 
+POWER_U = 0.03
+"""Of the gain of a power sensor (Yang et al., SC24), which scales every resistance."""
 SPREAD_LOG_SD = 0.5
 """How much the spread of healthy cards differs between models."""
 DEFECTIVE_LOSS = (0.05, 0.30)

@@ -10,9 +10,10 @@ from typing import Literal
 
 from msgspec import Struct
 
-from gpucert.device.simulated.scenario import parse
-from gpucert.outcome import ExitCode, VerdictOutcome
-from gpucert.trials import compute_suite, cycles_suite, drawn, in_process, memory_suite, pool
+from gpucert.baselines.limit import Baseline
+from gpucert.device.simulated.scenario import Scenario, parse
+from gpucert.outcome import ExitCode
+from gpucert.trials import compute_suite, cycles_suite, heat_suite, memory_suite, off_truth, pool
 from gpucert.trials.cards import MOST_CARDS, Matcher
 from gpucert.trials.rate import Bounded, bounded
 from gpucert.trials.suite import Seen, Suite
@@ -27,7 +28,12 @@ QUICK_FOR_SLOW = 10
 SHOWN = 10
 """Cards that went wrong are named by their seeds, so that they can be run again; no more than these of each row."""
 
-SUITES: Mapping[str, Suite] = {"memory": memory_suite, "compute": compute_suite, "cycles": cycles_suite}
+SUITES: Mapping[str, Suite] = {
+    "memory": memory_suite,
+    "compute": compute_suite,
+    "cycles": cycles_suite,
+    "heat": heat_suite,
+}
 """By the name that the command line gives them; each kind of fault is in one of them."""
 USUAL = "memory"
 """The suite where neither a suite nor a kind is named."""
@@ -139,6 +145,8 @@ class Told(Struct, frozen=True, kw_only=True):
     command: str
     """Which makes the same again."""
     rows: tuple[Row, ...]
+    alarms: tuple[off_truth.Alarms, ...]
+    errors: tuple[off_truth.Errors, ...]
     exit_code: ExitCode
 
 
@@ -150,11 +158,14 @@ class _Job(Struct, frozen=True):
     seed: int
     methods: tuple[Method, ...]
     match: Matcher
+    baselines: dict[str, Baseline | None]
+    """By which its profiles are judged."""
 
 
 class _Examined(Struct, frozen=True):
     planted: str
     seed: int
+    sort: str
     seen: dict[Method, Seen]
 
 
@@ -173,6 +184,8 @@ def run(wanted: Wanted, match: Matcher, progress: Callable[[int, int], None]) ->
         suite=wanted.suite,
         command=command(wanted),
         rows=rows,
+        alarms=tuple(off_truth.alarms(_healthy(done))),
+        errors=tuple(off_truth.errors(_healthy(done))),
         exit_code=ExitCode.NOT_CERTIFIED if alarmed else ExitCode.CERTIFIED,
     )
 
@@ -210,6 +223,12 @@ def methods(wanted: Wanted, planted: str) -> tuple[Method, ...]:
 
 
 def _jobs(wanted: Wanted, match: Matcher) -> Iterator[_Job]:
+    cards = {
+        (planted, number): parse(_text(wanted.suite, planted, wanted.seed * MOST_CARDS + number), planted)
+        for planted in (*wanted.kinds, HEALTHY)
+        for number in range(wanted.healthy if planted == HEALTHY else wanted.seeds)
+    }
+    judges = SUITES[wanted.suite].judges(wanted.profiles, {card.model for card in cards.values()}, match)
     for planted in (*wanted.kinds, HEALTHY):
         used = methods(wanted, planted)
         count = wanted.healthy if planted == HEALTHY else wanted.seeds
@@ -217,33 +236,38 @@ def _jobs(wanted: Wanted, match: Matcher) -> Iterator[_Job]:
         share = {one: count if len(used) == 1 else one.cards(wanted, count) for one in used}
         for number in range(count):
             if here := tuple(one for one in used if number < share[one]):
-                yield _Job(wanted.suite, planted, wanted.seed * MOST_CARDS + number, here, match)
+                seed = wanted.seed * MOST_CARDS + number
+                card = cards[planted, number]
+                baselines = {one.name: judges(one.name, card) for one in here if one.sort == "profile"}
+                yield _Job(wanted.suite, planted, seed, here, match, baselines)
 
 
-def scenario(planted: str, seed: int) -> str:
-    """The text of the scenario of one card of this bench. Raises UnknownKindError."""
-    if planted == HEALTHY:
-        return drawn.healthy(seed)
-    return SUITES[suite_of([planted])].planted(planted, seed)
+def scenario(planted: str, seed: int, suite: str | None = None) -> str:
+    """The text of the scenario of one card of this bench; a suite tells healthy cards. Raises UnknownKindError."""
+    return _text((suite or USUAL) if planted == HEALTHY else suite_of([planted]), planted, seed)
+
+
+def _text(suite: str, planted: str, seed: int) -> str:
+    return SUITES[suite].healthy(seed) if planted == HEALTHY else SUITES[suite].planted(planted, seed)
 
 
 def _examined(job: _Job) -> _Examined:
-    text = scenario(job.planted, job.seed)
-    return _Examined(job.planted, job.seed, {one: _look(one, text, job) for one in job.methods})
+    card = parse(_text(job.suite, job.planted, job.seed), job.planted)
+    seen = {one: _look(one, card, job) for one in job.methods}
+    return _Examined(job.planted, job.seed, off_truth.sort_of(card), seen)
 
 
-def _look(method: Method, text: str, job: _Job) -> Seen:
-    suite, card = SUITES[job.suite], parse(text, job.planted)
+def _look(method: Method, card: Scenario, job: _Job) -> Seen:
+    suite = SUITES[job.suite]
     if method.sort == "peer":
         return Seen(suite.peer_finds(method.name, card))
     if method.sort == "ablation":
         return suite.without(card, method.name, method.without)
-    record = in_process.run(text, job.planted, suite.planned(method.name), suite.seed(card))
-    verdict = judge(record, record_sha256="", match=job.match(record.card), baseline=None, policy=policies.shipped())
-    if job.planted == HEALTHY:
-        told = bool(verdict.diagnoses)
-        return Seen(told or verdict.outcome is not VerdictOutcome.REPORTED, foreign=told)
-    return suite.seen(card, record, verdict)
+    record, baseline = suite.run(card, method.name), job.baselines[method.name]
+    verdict = judge(
+        record, record_sha256="", match=job.match(record.card), baseline=baseline, policy=policies.shipped()
+    )
+    return (suite.alarmed if job.planted == HEALTHY else suite.seen)(card, record, verdict)
 
 
 # Counting
@@ -279,6 +303,15 @@ def _row(planted: str, method: Method, cards: Sequence[tuple[int, Seen]], first:
         missed=tuple(missed[:SHOWN]),
         misnamed=tuple(misnamed[:SHOWN]) if not (peer or healthy) else (),
     )
+
+
+def _healthy(done: Iterable[_Examined]) -> list[off_truth.Healthy]:
+    """What each profile made of the healthy cards."""
+    return [
+        off_truth.Healthy(one.sort, {by.name: seen for by, seen in one.seen.items() if by.sort == "profile"})
+        for one in done
+        if one.planted == HEALTHY
+    ]
 
 
 def _of_those_asked(answers: Iterable[bool | None]) -> Bounded | None:

@@ -44,7 +44,16 @@ def lines(told: Told) -> Iterator[str]:
     ours = [row for row in told.rows if row.method.sort == "profile"]
     if ours:
         yield ""
-        yield from _ours(ours)
+        yield from _ours(ours, SUITES[told.suite].FOREIGN)
+    if told.alarms:
+        yield ""
+        yield "False alarms of each limit, of the healthy cards on which it was tested:"
+        yield ""
+        yield from _alarms(told)
+        yield ""
+        yield "How far what is measured is off the truth on healthy cards, in percent of it:"
+        yield ""
+        yield from _errors(told)
     if any(row.method.sort == "peer" for row in told.rows):
         yield ""
         yield "Found beside the algorithms of other tools (our re-implementations, simulated), on the same cards:"
@@ -64,11 +73,11 @@ def lines(told: Told) -> Iterator[str]:
         yield from failures
 
 
-def _ours(rows: Sequence[Row]) -> Iterator[str]:
+def _ours(rows: Sequence[Row], foreign: str) -> Iterator[str]:
     """With columns for SM and unit where anything has them."""
     placed = any(row.unit for row in rows)
     places = ("SM right, of those found", "unit right, of those found") if placed else ()
-    head = ("planted", "profile", "found", "diagnosis right, of those found", *places, "diagnosis of another family")
+    head = ("planted", "profile", "found", "diagnosis right, of those found", *places, foreign)
     yield from _table(head, (_cells(row, placed=placed) for row in rows))
 
 
@@ -76,6 +85,23 @@ def _cells(row: Row, *, placed: bool) -> tuple[str, ...]:
     places = (_rate(row.sm), _rate(row.unit)) if placed else ()
     rates = (_rate(row.found), _rate(row.right), *places, _rate(row.foreign))
     return (_named(row.planted), row.method.name, *rates)
+
+
+def _alarms(told: Told) -> Iterator[str]:
+    yield from _table(
+        ("measure", "judged by", "false alarms"),
+        ((one.measure, one.profile, _rate(one.cards)) for one in told.alarms),
+    )
+
+
+def _errors(told: Told) -> Iterator[str]:
+    yield from _table(
+        ("cards", "measure", "median", "95th percentile", "measured"),
+        (
+            (one.sort, one.measure, f"{100 * one.median:.1f}", f"{100 * one.p95:.1f}", f"{one.cards} of {one.of}")
+            for one in told.errors
+        ),
+    )
 
 
 def _side_by_side(rows: Sequence[Row]) -> Iterator[str]:

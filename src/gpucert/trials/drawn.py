@@ -89,7 +89,7 @@ def planted(name: str, kind: Kind, seed: int) -> str:
     """The scenario of a card with one fault of a kind, which `--simulate` takes."""
     card = _card(name, seed, kind.ecc, kind.vram_mib)
     fields = kind.draw(Ground(parse(card, name), random.Random(f"{name}/{seed}")))  # noqa: S311  # no secrets
-    return f'{card}\n[[fault]]\nkind = "{kind.fault}"\n' + _lines(fields)
+    return f'{card}\n[[fault]]\nkind = "{kind.fault}"\n' + lines(fields)
 
 
 def _card(name: str, seed: int, ecc: bool | None, vram_mib: int) -> str:
@@ -100,9 +100,9 @@ def _card(name: str, seed: int, ecc: bool | None, vram_mib: int) -> str:
     fields: Fields = {"model": model, "summary": f"{name} {seed}", "vram_mib": vram_mib, "seed": seed}
     if ecc is not None and shelf.get(model).memory.ecc != "none":
         fields["ecc"] = ecc
-    return _lines(fields)
+    return lines(fields)
 
 
-def _lines(fields: Fields) -> str:
+def lines(fields: Fields) -> str:
     """As TOML: numbers, truth values and plain strings are written as in JSON."""
     return "".join(f"{name} = {json.dumps(value)}\n" for name, value in fields.items())

@@ -62,12 +62,22 @@ EXPLAINED_BY = {
         "power.droop",
         "thermal.interface",
         "thermal.airflow",
+        "thermal.memory_pads",
         "thermal.throttle",
     ),
     "power.droop": DISTURBED,
     "sensor.absurd": ("device.lost",),
     "station.worker": ("device.lost",),
-    "thermal.throttle": (*DISTURBED, "station.inlet", "station.airflow", "thermal.interface", "thermal.airflow"),
+    "thermal.hotspot": ("thermal.interface",),
+    "thermal.memory_pads": ("station.inlet",),
+    "thermal.throttle": (
+        *DISTURBED,
+        "station.inlet",
+        "station.airflow",
+        "thermal.interface",
+        "thermal.airflow",
+        "thermal.memory_pads",
+    ),
 }
 """What one diagnosis makes of another: the left one is a consequence where one of the right ones was made."""
 

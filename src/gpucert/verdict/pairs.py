@@ -165,7 +165,7 @@ def _heats(run: Run) -> Iterator[tuple[str, _Value]]:
         each: list[Resistance | Absent] = [getattr(one, name) for one in heats]
         known = [(step, one) for step, one in zip(steps, each, strict=True) if isinstance(one, Resistance)]
         if known:
-            value, u = decision.pooled([one.value for _, one in known], [one.of_fit for _, one in known])
+            value, u = decision.pooled([one.value for _, one in known], [one.u for _, one in known])
             fans = [fan for step, _ in known if (fan := _fan_percent(step)) is not None]
             yield (
                 name,

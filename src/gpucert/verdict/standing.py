@@ -48,7 +48,7 @@ _PROBES_OF = {
         "card", "run",
     ),
     "performance": ("gemm_sustained", "memory_bandwidth"),
-    "thermal": ("thermal", "thermal_soak", "gemm_sustained", "run"),
+    "thermal": ("thermal", "thermal_soak", "gemm_sustained", "memory_bandwidth", "run"),
 }  # fmt: skip
 """Which findings a diagnosis of a family can rest on; of any other family, on all of them."""
 

@@ -41,6 +41,8 @@ _LOW, _HIGH = np.log(np.array(TAU_BOUNDS_S)).T
 _MIDDLE, _HALF = (_LOW + _HIGH) / 2, (_HIGH - _LOW) / 2
 """Of ln τ, for each group."""
 _MEAN = np.full(BLOCK, 1 / BLOCK)
+_INTO_AIR = slice((_GROUPS - 1) * POWERS, None)
+"""The nodes of the last group."""
 _EACH, _EXPONENTS = np.arange(_GROUPS), np.arange(POWERS)
 _DAMPED = np.diag(np.repeat([0.0, 1.0], _GROUPS))
 """Of a step in (R, x), what the search holds back: x alone."""
@@ -59,9 +61,12 @@ class Response:
     squares: float
 
 
-def fit(temperature_c: Array, watts: Array, *, drift: bool) -> Response:
-    """Fit rows that follow each other by SPACING_S; `watts` is what is above the power at rest, which ruled before."""
-    problem = _problem(temperature_c, watts, drift=drift)
+def fit(temperature_c: Array, watts: Array, *, drift: bool, into_air: Array | None = None) -> Response:
+    """Fit rows that follow each other by SPACING_S; `watts` is what is above the power at rest, which ruled before.
+
+    `into_air` stands in for it in the last group, whose resistance a fan changes: watts times a factor of its speed.
+    """
+    problem = _problem(temperature_c, watts, watts if into_air is None else into_air, drift=drift)
     now = _at(problem, _start(problem))
     damping = 1e-3
     for _ in range(STEPS):
@@ -126,14 +131,15 @@ def _nodes() -> _Nodes:
     return _Nodes(to_power, to_state, to_power.mean(axis=1), to_state.mean(axis=0), spread)
 
 
-def _problem(temperature_c: Array, watts: Array, *, drift: bool) -> _Problem:
+def _problem(temperature_c: Array, watts: Array, into_air: Array, *, drift: bool) -> _Problem:
     blocks = len(watts) // BLOCK
-    degrees, power = (row[: blocks * BLOCK].reshape(blocks, BLOCK) for row in (temperature_c, watts))
+    degrees, power, air = (row[: blocks * BLOCK].reshape(blocks, BLOCK) for row in (temperature_c, watts, into_air))
     minutes = np.arange(blocks * BLOCK).reshape(blocks, BLOCK) * (SPACING_S / 60)
     awake, states = _awake(power), _states(power)
+    states[:, _INTO_AIR] = _states(air)[:, _INTO_AIR]
     nodes = _nodes()
-    single = _responses(states[awake], power[awake], nodes.to_state, nodes.to_power)
-    joined = _responses(states[~awake], power[~awake], nodes.to_mean_state, nodes.to_mean_power)
+    single = _responses(states[awake], power[awake], air[awake], nodes.to_state, nodes.to_power)
+    joined = _responses(states[~awake], power[~awake], air[~awake], nodes.to_mean_state, nodes.to_mean_power)
     other = np.stack([degrees, np.ones_like(degrees), *([minutes] if drift else [])])
     asleep = other[:, ~awake]
     means = asleep @ _MEAN
@@ -172,10 +178,12 @@ def _states(power: Array) -> Array:
     return states
 
 
-def _responses(states: Array, power: Array, to_state: Array, to_power: Array) -> Array:
+def _responses(states: Array, power: Array, air: Array, to_state: Array, to_power: Array) -> Array:
     """The response at each node in some blocks, [row or block, node]: of each row, or of their mean, as is asked."""
     responses = states[:, None] * to_state
-    responses += (power @ to_power.reshape(BLOCK, -1)).reshape(responses.shape)
+    for watts, nodes in ((power, slice(_INTO_AIR.start)), (air, _INTO_AIR)):
+        part = responses[..., nodes]
+        part += (watts @ to_power[..., nodes].reshape(BLOCK, -1)).reshape(part.shape)
     return responses.reshape(-1, to_state.shape[-1])
 
 

@@ -9,6 +9,7 @@ import msgspec
 from gpucert.catalogue.model import Model
 from gpucert.device.simulated import joints, lottery
 from gpucert.device.simulated.faults import (
+    FANS,
     Absurd,
     Contained,
     EccCorrected,
@@ -38,7 +39,8 @@ LOST = Absent(Absence.LOST, "GPU is lost")
 POWER_NOISE = 0.003
 _BANKS = 192
 """Of a model whose number of remappable banks nobody has seen: what most cards with GDDR6 answer."""
-_FANS = 2
+_HOTSPOT_FROM = (8, 0)
+"""Which cards answer the hot spot nobody has published yet; that those before Ampere do not is a guess."""
 _SRAM_ERRORS = 5
 """Of a card whose SRAM threshold flag is set: more than four in one bank set it (NVIDIA, RMA policy)."""
 _REASONS = EventReason(0x1FF)
@@ -165,7 +167,7 @@ def settings(scenario: Scenario, silicon: Silicon, state: State) -> Settings:
         tlimit_slowdown_c=_if(newer, top.max_operating_c - top.slowdown_c),
         tlimit_memory_c=_if(newer and _is_hbm(silicon.model), 0.0),
         tlimit_max_c=_if(newer, 0.0),
-        fans=_FANS if heat.cooling == "own_fan" else 0,
+        fans=FANS if heat.cooling == "own_fan" else 0,
         pcie_gen_max=silicon.model.links.pcie_gen,
         pcie_gen_max_slot=silicon.pcie_gen,
         pcie_width_max=silicon.pcie_width,
@@ -187,7 +189,7 @@ def _margin(model: Model, silicon: Silicon, state: State) -> Reading[float]:
     """Whole degrees to the nearest slowdown; Ada, Hopper and newer have it."""
     if generation(model) < (8, 9):
         return NOT_SUPPORTED
-    return float(math.floor(limits(model).max_operating_c - silicon.inlet_c - state.rise_c))
+    return float(math.floor(limits(model).max_operating_c - silicon.inlet_at(state.at_s) - state.rise_c))
 
 
 def counters(scenario: Scenario, state: State) -> Counters:
@@ -286,13 +288,15 @@ def sample(scenario: Scenario, silicon: Silicon, state: State, at_s: float) -> S
     if state.lost:
         return lost_sample(at_s)
     model = silicon.model
-    core = silicon.inlet_c + state.rise_c
+    core = silicon.inlet_at(state.at_s) + state.rise_c
     watts = state.power_w * (1 + POWER_NOISE * lottery.noise(silicon.noise_seed, state.ticks))
     row = Sample(
         at_s=at_s,
         temperature_c=float(round(core)),
         memory_temperature_c=float(round(core + state.memory_rise_c)) if _is_hbm(model) else NOT_SUPPORTED,
-        hotspot_c=NOT_SUPPORTED,
+        hotspot_c=_if(
+            generation(model) >= _HOTSPOT_FROM, float(round(core + silicon.hotspot_c * watts / silicon.limit_w))
+        ),
         power_w=round(watts, 2),
         sm_clock_mhz=state.sm_clock_mhz,
         memory_clock_mhz=state.memory_clock_mhz,

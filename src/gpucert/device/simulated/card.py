@@ -4,7 +4,7 @@ import math
 
 from msgspec import Struct
 
-from gpucert.device.simulated import answers, clocks, joints, lottery, thermal
+from gpucert.device.simulated import answers, clocks, fans, joints, lottery, thermal
 from gpucert.device.simulated.faults import (
     Contained,
     EccUncorrected,
@@ -35,13 +35,16 @@ _RETRIES_AT_MOST = 0.5
 _RATE_NOISE = 0.003
 _RATE_BLOCK_TICKS = 50
 """Repeatability of a rate: up to 0.3 %, drawn anew every five seconds, because a card's speed wanders slowly."""
-_FAN_TAU_S = 5.0
-_FAN_IDLE_PERCENT, _FAN_FROM_C, _FAN_PERCENT_PER_C = 30.0, 45.0, 2.0
 _MEMORY_TAU_S = 15.0
 _MEMORY_RISE_C = {"idle": 2.0, "pcie": 2.0, "arithmetic": 4.0, "memory": 9.0}
 """Of HBM over the die, by load; the workload decides it (16 against 7 °C on two V100)."""
+_PADS_SHARE = {"idle": 0.05, "pcie": 0.05, "arithmetic": 0.25, "memory": 1.0}
+"""Of what bad pads add under a load of the memory: its power decides."""
+_MEMORY_SHARE_STEP, _LEAST_MEMORY_SHARE = 0.01, 0.3
+"""Of its clock, by which memory that is too hot is slowed down each tick, and at most."""
 
 
+_SW_THERMAL = int(EventReason.SW_THERMAL)
 _THERMAL, _HW_THERMAL, _BRAKE = int(THERMAL_REASONS), int(EventReason.HW_THERMAL), int(EventReason.HW_POWER_BRAKE)
 """As plain numbers, because flags of an enumeration are slow and each stretch of time asks for these."""
 
@@ -67,10 +70,10 @@ class VirtualCard:
         self._tick_decay = thermal.decay(TICK_S)
         self._block = -1, 1.0
         self._state = decode(state) if state is not None else self._fresh()
+        self._network = self._silicon.network_at(self._state.fan_percent)
 
     def _fresh(self) -> State:
-        fresh = at_rest(self._silicon, int(EventReason.IDLE))
-        fresh.fan_percent = _fan_command(self._silicon.inlet_c + fresh.rise_c)
+        fresh = at_rest(self._silicon, int(EventReason.IDLE), fans.at_rest(self._silicon, self._scenario.fan_mode))
         fresh.memory_rise_c = _MEMORY_RISE_C["idle"]
         fresh.joints = joints.at_rest(self._scenario)
         self._state = fresh
@@ -149,7 +152,7 @@ class VirtualCard:
             sm_clock_mhz=now.sm_clock_mhz,
             cycles=now.cycles,
             memory_clock_mhz=now.memory_clock_mhz,
-            temperature_c=self._silicon.inlet_c + now.rise_c,
+            temperature_c=self._core_c,
             memory_temperature_c=self._memory_c,
             uncorrected=now.uncorrected,
             open_lines=joints.open_lines(self._scenario, now.joints) if now.joints else (),
@@ -189,18 +192,20 @@ class VirtualCard:
         chosen = clocks.govern(
             self._silicon,
             load,
-            self._silicon.inlet_c + now.rise_c,
+            self._core_c,
             now.thermal_cap_mhz,
             brake=now.at_s >= self._brake_from_s,
         )
         now.sm_clock_mhz, now.reasons = chosen.sm_clock_mhz, chosen.reasons
+        if now.memory_share < 1:
+            now.reasons |= _SW_THERMAL
         now.link_busy = load.kind != "idle"
         return chosen.watts
 
     def _seconds_of(self, load: Load) -> float:
         """How long the whole work of a load takes at the clocks of now; 0 without work."""
-        card = self._silicon
-        jitter = self._jitter(self._state.ticks // _RATE_BLOCK_TICKS)
+        card, now = self._silicon, self._state
+        jitter = self._jitter(now.ticks // _RATE_BLOCK_TICKS)
         match load.kind:
             case "arithmetic" if load.flop > 0:
                 return load.flop / (card.flop_per_clock[load.rate] * self._real_clock_hz * jitter)
@@ -208,7 +213,7 @@ class VirtualCard:
                 lanes = answers.lanes(self._scenario, card, self._state) / card.pcie_width
                 return (load.bytes_read + load.bytes_written) / (card.pcie_b_s * lanes * jitter)
             case "memory":
-                return _memory_seconds(card, load) / (jitter * (1 - self._retrying()))
+                return _memory_seconds(card, load) / (jitter * now.memory_share * (1 - self._retrying()))
             case _:
                 return 0.0
 
@@ -224,8 +229,12 @@ class VirtualCard:
         return self._block[1]
 
     @property
+    def _core_c(self) -> float:
+        return self._silicon.inlet_at(self._state.at_s) + self._state.rise_c
+
+    @property
     def _memory_c(self) -> float:
-        return self._silicon.inlet_c + self._state.rise_c + self._state.memory_rise_c
+        return self._core_c + self._state.memory_rise_c
 
     def _retrying(self) -> float:
         """Share of the time that the memory bus spends on repeating transfers."""
@@ -238,8 +247,9 @@ class VirtualCard:
         """Warm the card by constant power, and count what time counts."""
         now = self._state
         remaining = self._tick_decay if seconds == TICK_S else thermal.decay(seconds)
-        now.rises = thermal.warmed(now.rises, watts, self._silicon.network, remaining)
-        now.memory_rise_c += (_MEMORY_RISE_C[load.kind] - now.memory_rise_c) * -math.expm1(-seconds / _MEMORY_TAU_S)
+        now.rises = thermal.warmed(now.rises, watts, self._network, remaining)
+        hot = _MEMORY_RISE_C[load.kind] + self._silicon.pads_c * _PADS_SHARE[load.kind] * now.memory_share
+        now.memory_rise_c += (hot - now.memory_rise_c) * -math.expm1(-seconds / _MEMORY_TAU_S)
         now.tick_energy_j += watts * seconds
         now.energy_j += watts * seconds
         if now.reasons & _THERMAL:
@@ -255,11 +265,15 @@ class VirtualCard:
         now.ticks += 1
         now.at_s = now.ticks / TICKS_PER_S
         if not now.lost:
-            core = self._silicon.inlet_c + now.rise_c
+            core = self._core_c
             now.power_w = now.tick_energy_j / TICK_S * self._silicon.draw.power_gain
             now.tick_energy_j = 0.0
-            now.fan_percent += (_fan_command(core) - now.fan_percent) * TICK_S / _FAN_TAU_S
+            if self._silicon.has_fan:
+                now.fan_percent = fans.followed(now.fan_percent, core, self._scenario.fan_mode, TICK_S)
+                self._network = self._silicon.network_at(now.fan_percent)
             now.thermal_cap_mhz = clocks.next_cap_mhz(self._silicon, now.thermal_cap_mhz, core)
+            now.memory_share = _next_memory_share(now.memory_share, self._memory_c - self._silicon.limits.memory_c)
+            now.memory_clock_mhz = float(round(self._silicon.memory_clock_mhz * now.memory_share))
             if core >= self._silicon.limits.shutdown_c:
                 self._lose("thermal shutdown")
             if now.joints:
@@ -328,12 +342,14 @@ def _timed(scenario: Scenario) -> tuple[_Timed, ...]:
     return tuple(sorted(waiting, key=lambda timed: timed.at_s))
 
 
+def _next_memory_share(share: float, excess_c: float) -> float:
+    """One tick later: down in proportion to the excess, up when it is cooler, as the clock of the multiprocessors."""
+    if excess_c > 0:
+        return max(_LEAST_MEMORY_SHARE, share - _MEMORY_SHARE_STEP * math.ceil(excess_c))
+    return min(1.0, share + _MEMORY_SHARE_STEP) if excess_c < -1 else share
+
+
 def _memory_seconds(card: Silicon, load: Load) -> float:
     if load.bytes_read and load.bytes_written:
         return (load.bytes_read + load.bytes_written) / card.copy_b_s
     return load.bytes_read / card.read_b_s + load.bytes_written / card.write_b_s
-
-
-def _fan_command(core_c: float) -> float:
-    """What the firmware asks of the fan; a blocked fan would answer the same."""
-    return min(100.0, max(_FAN_IDLE_PERCENT, _FAN_IDLE_PERCENT + _FAN_PERCENT_PER_C * (core_c - _FAN_FROM_C)))

@@ -19,6 +19,8 @@ Unit = Literal["int32", "fp32", "fp64", "tensor", "sfu"]
 Part = Literal[Unit, "shared", "registers", "shuffle", "atomics", "branches"]
 """Of a multiprocessor: a unit that computes at a rate of its own, or what keeps, moves and steers values."""
 
+FANS = 2
+"""Of a card that has its own."""
 REFRESH_MS = 32.0
 """Every row is refreshed within it: 8192 commands, one each 3.9 µs (JESD235 for HBM; gem5's model has the same)."""
 
@@ -274,6 +276,31 @@ class Airflow(_Fault, frozen=True, kw_only=True, tag="airflow"):
     scale: Scale
 
 
+class Fan(_Fault, frozen=True, kw_only=True, tag="fan"):
+    """A fan of the card's own that turns slower than asked, or not at all; the sensors answer what was asked."""
+
+    index: Annotated[int, Meta(ge=0, le=FANS - 1)]
+    rpm_fraction: Annotated[float, Meta(ge=0, lt=1)] = 0.0
+
+
+class MemoryPads(_Fault, frozen=True, kw_only=True, tag="memory_pads"):
+    """Pads between memory and cooler that no longer conduct: it is hotter by so much under a load of its own."""
+
+    extra_c: Annotated[float, Meta(gt=0, le=80)]
+
+
+class Hotspot(_Fault, frozen=True, kw_only=True, tag="hotspot"):
+    """A part of the die that the cooler hardly touches: hotter by so much at full power."""
+
+    extra_c: Annotated[float, Meta(gt=0, le=60)]
+
+
+class SensorGain(_Fault, frozen=True, kw_only=True, tag="sensor_gain"):
+    """A power sensor that answers so many watts for one, as after a shunt was changed."""
+
+    factor: Annotated[float, Meta(ge=0.3, le=3)]
+
+
 class HotInlet(_Fault, frozen=True, kw_only=True, tag="hot_inlet"):
     """Warm air from the room."""
 
@@ -431,6 +458,10 @@ Fault: TypeAlias = (
     | SlowMemory
     | Interface
     | Airflow
+    | Fan
+    | MemoryPads
+    | Hotspot
+    | SensorGain
     | HotInlet
     | PowerLimit
     | PowerBrake
@@ -457,10 +488,6 @@ KINDS: tuple[str, ...] = tuple(str(kind.__struct_config__.tag) for kind in Fault
 """Every kind that this version simulates."""
 
 NOT_YET: tuple[str, ...] = (
-    "fan",
-    "memory_pads",
-    "hotspot",
-    "sensor_gain",
     "load_step",
     "aux_power",
     "pcie_slow",

@@ -9,7 +9,10 @@ COMPUTE_SD = 0.005
 BANDWIDTH_SD = 0.003
 RESISTANCE_SD = 0.08
 POWER_GAIN_SD = 0.024
-"""Spreads between healthy cards of one model. Power meters: Yang et al., SC24; resistances: two V100 of one chassis."""
+FAN_EXPONENT, FAN_EXPONENT_SD = 0.36, 0.15
+"""Spreads between healthy cards of one model. Power meters: Yang et al., SC24; resistances: two V100 of one chassis.
+The way into the air falls by a third from the fan's lowest speed to its highest (thermal_stats.md §1.3): a power of the
+speed, which differs from cooler to cooler by more than anybody has published."""
 WIDEST = 2.0
 """Draws are kept within this many standard deviations, because a scenario called healthy must not be an outlier."""
 
@@ -26,6 +29,8 @@ class Draw(Struct, frozen=True, kw_only=True):
     slow_resistance: float
     power_gain: float
     """What the power sensor answers for one true watt."""
+    fan_exponent: float
+    """By which power of its speed a fan of the card's own cools, not a factor."""
 
 
 def draw(key: str, seed: int) -> Draw:
@@ -37,6 +42,7 @@ def draw(key: str, seed: int) -> Draw:
         fast_resistance=_factor(source, RESISTANCE_SD),
         slow_resistance=_factor(source, RESISTANCE_SD),
         power_gain=_factor(source, POWER_GAIN_SD),
+        fan_exponent=FAN_EXPONENT * _factor(source, FAN_EXPONENT_SD),
     )
 
 

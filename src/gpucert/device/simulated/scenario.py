@@ -5,7 +5,7 @@ import tomllib
 from difflib import get_close_matches
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, TypeVar, get_type_hints
+from typing import Annotated, Literal, TypeVar, get_type_hints
 
 import msgspec
 from msgspec import Meta, Struct, field
@@ -28,6 +28,7 @@ from gpucert.device.simulated.faults import (
     EccOff,
     EccUncorrected,
     FakeMemory,
+    Fan,
     Fault,
     Intermittent,
     MigOn,
@@ -86,6 +87,10 @@ class Scenario(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     run: Annotated[int, Meta(ge=0, le=2**31 - 1)] = 0
     """Which run of that card it is: the silicon stays the same, the noise of its sensors and rates does not."""
     inlet_c: Annotated[float, Meta(ge=-20, le=60)] = 24.0
+    inlet_drift_c_per_min: Annotated[float, Meta(ge=-3, le=3)] = 0.0
+    """By which the air warms while the run lasts."""
+    fan_mode: Literal["automatic", "fixed", "stops"] = "automatic"
+    """Of a card with its own fan: follows the die, turns at one speed, or follows and stands while the die is cool."""
     ecc: bool | None = None
     """Where the model can switch it; as shipped by default."""
     identity: dict[str, str] = {}
@@ -373,6 +378,8 @@ def _misfit(scenario: Scenario, fault: Fault) -> str:
             return f"{model.key} has no MIG"
         case NvlinkDown() if fault.link >= model.links.nvlinks:
             return f"link must be below {model.links.nvlinks}, the NVLinks of {model.key}"
+        case Fan() if silicon.thermal.cooling != "own_fan":
+            return f"{silicon.key} has no fan of its own"
         case PcieWidth() if fault.width >= model.links.pcie_width:
             return f"width must be below {model.links.pcie_width}, the lanes of {model.key}"
         case PcieGen() if fault.gen >= model.links.pcie_gen:

@@ -2,18 +2,23 @@
 
 import math
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from gpucert.catalogue.model import PCIE_LANE_GB_S, Memory, Model, Peak
 from gpucert.device.simulated import thermal
 from gpucert.device.simulated.faults import (
+    FANS,
     Airflow,
     EffectiveClock,
+    Fan,
     HotInlet,
+    Hotspot,
     Interface,
+    MemoryPads,
     PcieGen,
     PcieWidth,
     PowerLimit,
+    SensorGain,
     SlowCompute,
     SlowMemory,
 )
@@ -44,6 +49,10 @@ PCIE_ACHIEVED = 0.82
 """Share of the link's raw rate that large pinned copies reach."""
 
 _DEFAULT_MAX_OPERATING_C = 87.0
+HOTSPOT_C = 12.0
+"""10 to 15 °C on good cards (thermal_stats.md §1.6)."""
+_HBM_MAX_C, _GDDR_MAX_C = 95.0, 105.0
+"""Where the model publishes none: Micron's nominal 95 °C, and the 105 °C from which GDDR6X is seen to slow down."""
 _DEFAULT_L2_MIB = 4.0
 _IDLE_CLOCK_MHZ = 210.0
 _IDLE_OF_DEFAULT = 0.12
@@ -52,9 +61,10 @@ _UNIT_RATES = {"tensor": (*_TENSOR_TYPES, "tensor")}
 
 
 class Limits(Struct, frozen=True, kw_only=True):
-    """Temperatures of the die at which the card acts."""
+    """Temperatures at which the card acts: of the die, and of the memory."""
 
     max_operating_c: float
+    memory_c: float
     slowdown_c: float
     shutdown_c: float
 
@@ -80,7 +90,16 @@ class Silicon(Struct, frozen=True, kw_only=True):
     pcie_gen: int
     pcie_width: int
     network: thermal.Network
+    has_fan: bool
+    """Of its own."""
+    fan_shares: tuple[float, ...]
+    """Of the speed that is asked of it, at which each fan turns."""
+    pads_c: float
+    """By which memory under load is hotter than it should be."""
+    hotspot_c: float
+    """The hottest part of the die over its sensor, at the power limit."""
     inlet_c: float
+    inlet_drift_c_per_min: float
     limits: Limits
     idle_w: float
     limit_w: float
@@ -105,6 +124,17 @@ class Silicon(Struct, frozen=True, kw_only=True):
         """Bytes of the model's memory for one byte of the simulated window."""
         return self.memory_mib / (self.window_mib * self.present)
 
+    def inlet_at(self, at_s: float) -> float:
+        """The air at a moment of the run, °C."""
+        return self.inlet_c + self.inlet_drift_c_per_min * at_s / 60
+
+    def network_at(self, fan_percent: float) -> thermal.Network:
+        """How heat leaves the die while the card's own fan is asked for this speed; without one always alike."""
+        if not self.has_fan:
+            return self.network
+        speeds = [fan_percent * share for share in self.fan_shares]
+        return thermal.at_speeds(self.network, speeds, self.draw.fan_exponent)
+
     @property
     def l2_bytes(self) -> int:
         """As the compute driver answers it."""
@@ -114,7 +144,7 @@ class Silicon(Struct, frozen=True, kw_only=True):
 def silicon(scenario: Scenario) -> Silicon:
     """Work out the card of a scenario."""
     model, answered = scenario.silicon, scenario.answers_as
-    chance = draw(model.key, scenario.seed)
+    chance = _metered(scenario, draw(model.key, scenario.seed))
     slow_memory = math.prod(fault.factor for fault in scenario.of(SlowMemory))
     bandwidth = model.memory.peak_gb_s * 1e9 * chance.bandwidth * slow_memory * scenario.present
     width = min([model.links.pcie_width, *(fault.width for fault in scenario.of(PcieWidth))])
@@ -133,7 +163,12 @@ def silicon(scenario: Scenario) -> Silicon:
         pcie_gen=gen,
         pcie_width=width,
         network=_network(scenario, model, chance),
+        has_fan=model.thermal.cooling == "own_fan",
+        fan_shares=_fan_shares(scenario),
+        pads_c=sum(fault.extra_c for fault in scenario.of(MemoryPads)),
+        hotspot_c=HOTSPOT_C + sum(fault.extra_c for fault in scenario.of(Hotspot)),
         inlet_c=max([scenario.inlet_c, *(fault.inlet_c for fault in scenario.of(HotInlet))]),
+        inlet_drift_c_per_min=scenario.inlet_drift_c_per_min,
         limits=limits(model),
         idle_w=model.power.idle_w or _IDLE_OF_DEFAULT * model.power.default_w,
         limit_w=min([answered.power.default_w, *(fault.watts for fault in scenario.of(PowerLimit))]),
@@ -147,6 +182,17 @@ def silicon(scenario: Scenario) -> Silicon:
         window_mib=scenario.vram_mib,
         present=scenario.present,
     )
+
+
+def _metered(scenario: Scenario, chance: Draw) -> Draw:
+    """The draw with the gain of a power sensor that somebody changed."""
+    gain = math.prod(fault.factor for fault in scenario.of(SensorGain))
+    return structs.replace(chance, power_gain=chance.power_gain * gain)
+
+
+def _fan_shares(scenario: Scenario) -> tuple[float, ...]:
+    slow = {fault.index: fault.rpm_fraction for fault in scenario.of(Fan)}
+    return tuple(slow.get(index, 1.0) for index in range(FANS))
 
 
 def max_clock_mhz(model: Model) -> float:
@@ -175,7 +221,8 @@ def limits(model: Model) -> Limits:
         top = heat.slowdown_c - 3 if heat.slowdown_c else _DEFAULT_MAX_OPERATING_C
     slowdown = heat.slowdown_c or top - (heat.tlimit_slowdown_c or -2)
     shutdown = heat.shutdown_c or top - (heat.tlimit_shutdown_c or -5)
-    return Limits(max_operating_c=top, slowdown_c=slowdown, shutdown_c=max(shutdown, slowdown + 1))
+    memory = heat.memory_max_c or (_HBM_MAX_C if model.memory.type.startswith("HBM") else _GDDR_MAX_C)
+    return Limits(memory_c=memory, max_operating_c=top, slowdown_c=slowdown, shutdown_c=max(shutdown, slowdown + 1))
 
 
 def _network(scenario: Scenario, model: Model, chance: Draw) -> thermal.Network:

@@ -22,6 +22,8 @@ class State(Struct, kw_only=True):
     """Of the terms of the thermal network over the inlet air, °C."""
     memory_rise_c: float = 0.0
     """Of the memory over the die."""
+    memory_share: float = 1.0
+    """Of its clock, at which memory that is too hot runs."""
     fan_percent: float
     thermal_cap_mhz: float
     sm_clock_mhz: float
@@ -66,13 +68,13 @@ class UnreadableStateError(ValueError):
     """Bytes are not the state of a virtual card that this version can go on from."""
 
 
-def at_rest(silicon: Silicon, reasons: int) -> State:
-    """A card that has been idle for long."""
-    first, second, plate, air = silicon.network.c_per_w
+def at_rest(silicon: Silicon, reasons: int, fan_percent: float) -> State:
+    """A card that has been idle for long, with its fan at this speed."""
+    first, second, plate, air = silicon.network_at(fan_percent).c_per_w
     watts = silicon.idle_w
     return State(
         rises=(first * watts, second * watts, plate * watts, air * watts),
-        fan_percent=0.0,
+        fan_percent=fan_percent,
         thermal_cap_mhz=silicon.max_clock_mhz,
         sm_clock_mhz=silicon.idle_clock_mhz,
         memory_clock_mhz=silicon.memory_clock_mhz,

@@ -6,11 +6,18 @@ card is its curve Z(t), the rise per watt t seconds after a power step.
 """
 
 import math
+from collections.abc import Sequence
+from statistics import fmean
 
 from msgspec import Struct
 
 TAUS_S = (0.08, 0.4, 4.0, 55.0)
 """Die and interface (two), cold plate, fin stack to air."""
+
+FAN_AT_PERCENT = 70.0
+"""Of a card's own fan: the speed that the catalogue's resistances are stated at, about that of full power."""
+STILL_PERCENT = 8.0
+"""A fan that stands cools like one this slow, because warm air rises by itself: an engineering choice."""
 
 _FIRST_OF_FAST = 0.4
 """Share of the fast pair that the fastest term has."""
@@ -60,6 +67,13 @@ def scaled(base: Network, fast: float, slow: float) -> Network:
     """The network with its interface (first two terms) and its way into the air (last term) made worse."""
     a, b, plate, air = base.c_per_w
     return Network((a * fast, b * fast, plate, air * slow))
+
+
+def at_speeds(base: Network, percents: Sequence[float], exponent: float) -> Network:
+    """The network while its fans turn at these speeds: each cools its part of the fins, by a power of its speed."""
+    a, b, plate, air = base.c_per_w
+    carried = fmean(math.pow(max(one, STILL_PERCENT) / FAN_AT_PERCENT, exponent) for one in percents)
+    return Network((a, b, plate, air / carried))
 
 
 def decay(seconds: float) -> Rises:
