@@ -21,7 +21,7 @@ CARD = 'model = "NVIDIA GeForce RTX 3090"\nseed = 11\nvram_mib = 1\n'
 STEPS = {
     "counters": (5.0, {}),
     "pcie_link": (5.0, {}),
-    "thermal_soak": (170.0, {"idle_s": 42.0, "cool_s": 1.0}),
+    "thermal_soak": (360.0, {"idle_s": 42.0}),
     "memory_scan": (10.0, {"profile": "quick"}),
     "gemm_sustained": (30.0, {}),
     "sm_clock": (5.0, {}),
@@ -34,7 +34,7 @@ NARROW, BAD_CELL = fault("pcie_width", width=8), fault("stuck_bit", offset=40961
 def plan(**seconds: float) -> PlannedRun:
     """The steps above; other seconds for some, and 0 leaves a step out."""
     wanted = {probe: (seconds.get(probe, told), options) for probe, (told, options) in STEPS.items()}
-    wanted["thermal_soak"][1]["heat_s"] = max(wanted["thermal_soak"][0] - 45, 1)
+    wanted["thermal_soak"][1]["heat_s"] = max(wanted["thermal_soak"][0] - 180, 1)
     steps = tuple(Step(probe=probe, seconds=s, options=options) for probe, (s, options) in wanted.items() if s)
     return ready(structs.replace(load("quick"), step=steps))
 
