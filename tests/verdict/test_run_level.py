@@ -128,8 +128,14 @@ def test_data_that_arrives_damaged_is_against_the_card(healthy: Record) -> None:
 
 
 def test_the_hosts_power_brake_hides_the_answer(healthy: Record) -> None:
-    verdict = judged(counting(healthy, throttle_power_brake_ns=5_000_000))
+    verdict = judged(counting(healthy, throttle_power_brake_ns=50_000_000))
     assert (verdict.outcome, codes(verdict)) == (INCOMPLETE, {"station.power"})
+
+
+@pytest.mark.parametrize("counter", ["throttle_power_brake_ns", "throttle_thermal_ns"])
+def test_a_nanosecond_is_no_event(healthy: Record, counter: str) -> None:
+    verdict = judged(counting(healthy, **{counter: 1}))
+    assert (verdict.outcome, codes(verdict)) == (judged(healthy).outcome, codes(judged(healthy)))
 
 
 @pytest.mark.parametrize(("inlet_c", "hot"), [(24.0, False), (30.0, False), (30.5, True), (45.0, True)])

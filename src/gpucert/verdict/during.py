@@ -207,8 +207,12 @@ def _brake(case: Case) -> Iterator[_Item]:
         yield diagnosed("station.power", reason)
 
 
+BRAKED_NS = 10_000_000
+"""An engineering choice: a host that brakes holds on for longer, and a counter that moved by a nanosecond met none."""
+
+
 def _is_braked(case: Case, step: StepRecord) -> bool:
-    return case.growth(step, "throttle_power_brake_ns") > 0 or (step.number("power_brake") or 0) > 0
+    return case.growth(step, "throttle_power_brake_ns") >= BRAKED_NS or (step.number("power_brake") or 0) > 0
 
 
 # Readings
