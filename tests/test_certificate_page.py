@@ -195,6 +195,13 @@ def test_a_tile_says_what_failed() -> None:
     assert (memory.look, memory.words) == (LOOKS[Outcome.FAIL], "Wrong words: 11, limit ≤ 0.")
 
 
+def test_heat_under_a_load_of_the_memory_is_no_fault_of_the_memory() -> None:
+    hot = finding("memory_bandwidth", "thermal_throttle", Outcome.FAIL, value=60.0, unit="%", limit="≤ 10\u202f%")
+    card = structs.replace(certificates.healthy(), findings=(*certificates.healthy().findings, hot))
+    assert tile("Memory", card) == tile("Memory", certificates.healthy())
+    assert tile("Heat and power", card).look == LOOKS[Outcome.FAIL]
+
+
 def test_a_tile_counts_in_words_that_agree() -> None:
     assert tile("Compute", certificates.healthy()).words == "108 SMs gave the known answers; 2 findings, all passed."
     assert tile("Heat and power", certificates.healthy()).words.endswith("1 finding, passed.")

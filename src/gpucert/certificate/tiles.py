@@ -42,6 +42,8 @@ def tiles(payload: Payload) -> tuple[Tile, ...]:
 
 
 def _part(finding: Finding) -> str:
+    if finding.measure in _OF_HEAT:
+        return "Heat and power"
     if finding.probe in _OF_PROBE:
         return _OF_PROBE[finding.probe]
     named = (part for word, part in _OF_WORD if word in finding.measure)
@@ -170,6 +172,9 @@ _OF_PROBE = {
     "nvlink": "Links",
     "identity": _REST,
 }
+
+_OF_HEAT = {"thermal_throttle", "memory_over_core", "hotspot_over_core"}
+"""Measures of heat, whatever was loaded meanwhile."""
 
 _OF_WORD = (
     ("ecc", "Memory"),
