@@ -472,6 +472,7 @@ def cuda(built: dict[str, HostKernels], monkeypatch: pytest.MonkeyPatch, tmp_pat
     monkeypatch.setenv("GPUCERT_LOCK_DIR", str(tmp_path / "locks"))
     monkeypatch.setattr(side_by_side, "tidy_environment", lambda: None)
     monkeypatch.setattr(side_by_side, "SIZES", (32, 16))
+    monkeypatch.setattr(side_by_side, "inner_sizes", lambda dtype, capability: (64, 32))
     monkeypatch.setattr(side_by_side, "TURN_S", 0.002)
     monkeypatch.setattr(side_by_side, "WATCHED_TURN_S", 0.002)
     monkeypatch.setattr(turns, "MOST", turns.LEAST)
