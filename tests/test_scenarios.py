@@ -4,7 +4,6 @@ All of them are tested and judged without the processes of a run, where they end
 that do, through the whole main job. `GPUCERT_TEST_SCENARIOS=all` takes every one through it.
 """
 
-import contextlib
 import json
 import os
 import subprocess
@@ -14,12 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from gpucert import record as records
-from gpucert.cli import jobs
-from gpucert.cli.rules import RuleFiles, load
 from gpucert.device.simulated import scenario
 from gpucert.run import plan as plans
 from gpucert.trials import heat_suite, in_process
+from tests import alone
 from tests.verdict.judging import codes, judged
 
 
@@ -167,21 +164,16 @@ def test_every_built_in_scenario_is_expected_to_end_somehow() -> None:
     assert len(HEALTHY) >= 12
 
 
-def without_processes(name: str, plan: str, folder: Path) -> tuple[int, dict[str, object]]:
-    """The same of a card that is tested in this process, its undecided steps only once, and less memory if that fits."""
-    text, source = scenario.find(name)
-    with contextlib.suppress(scenario.ScenarioError):
-        text = scenario.parse(f"vram_mib = 1\n{text}", source).text
-    file = folder / "record.json"
-    file.write_bytes(records.encode(in_process.run(text, source, plans.ready(plans.load(plan)))))
-    verdict = jobs.judge_file(file, load(RuleFiles())).verdict
+def without_processes(name: str, plan: str) -> tuple[int, dict[str, object]]:
+    """The same of a card that is tested in this process, its undecided steps only once."""
+    verdict = alone.judged(alone.tested(*scenario.find(name), plans.ready(plans.load(plan))))
     told = {"outcome": verdict.outcome, "tier": verdict.tier, "diagnoses": [one.code for one in verdict.diagnoses]}
     return int(verdict.exit_code), told
 
 
 @pytest.mark.parametrize("name", sorted(set(EXPECTED) - THROUGH_THE_DOOR))
-def test_a_faulty_card_ends_as_it_must(name: str, tmp_path: Path) -> None:
-    assert ended(*without_processes(name, EXPECTED[name].plan, tmp_path)) == EXPECTED[name].ended
+def test_a_faulty_card_ends_as_it_must(name: str) -> None:
+    assert ended(*without_processes(name, EXPECTED[name].plan)) == EXPECTED[name].ended
 
 
 @pytest.mark.parametrize("name", sorted(set(EXPECTED) & THROUGH_THE_DOOR))
@@ -199,5 +191,6 @@ def test_a_fault_of_cooling_is_told_by_the_steps_that_show_heat(name: str) -> No
 
 @pytest.mark.parametrize("name", HEALTHY)
 def test_a_healthy_card_is_certified_for_tier_d(name: str, tmp_path: Path) -> None:
-    exit_code, card = (certify if name in THROUGH_THE_DOOR else without_processes)(name, "standard", tmp_path)
+    through = name in THROUGH_THE_DOOR
+    exit_code, card = certify(name, "standard", tmp_path) if through else without_processes(name, "standard")
     assert (card["outcome"], card["tier"], card["diagnoses"], exit_code) == ("certified", "D", [], 0)

@@ -4,11 +4,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from click.testing import CliRunner
 
 from gpucert.baselines import defaults
 from gpucert.cli import main
+from gpucert.run import plan as plans
+from tests import alone
 
 UNKNOWN = """
 seed = 7
@@ -21,25 +24,19 @@ pci_subdevice = "1234"
 A100, RTX_3090, V100 = "NVIDIA A100-SXM4-80GB", "NVIDIA GeForce RTX 3090", "Tesla V100-SXM2-32GB"
 
 
-def verdict_of(folder: Path, model: str, faults: str = "", plan: str = "quick") -> dict[str, Any]:
-    """The verdict of a virtual card that is this model and answers as one that the catalogue does not have."""
-    scenario = folder / "unknown.toml"
-    scenario.write_text(f'model = "{model}"\n{UNKNOWN}{faults}', encoding="utf-8")
-    arguments = ["certify", "--simulate", str(scenario), "--plan", plan, "--json"]
-    arguments += ["--out", str(folder / "out"), "--store", str(folder / "ledger.sqlite")]
-    done = CliRunner().invoke(main, arguments)
-    (card,) = json.loads(done.stdout)["cards"]
-    assert done.exit_code == card["exit_code"]
-    verdict: dict[str, Any] = json.loads(Path(card["files"]["verdict"]).read_bytes())
-    return verdict | {"exit_code": card["exit_code"]}
+def verdict_of(model: str, faults: str = "", plan: str = "quick") -> dict[str, Any]:
+    """The verdict on a virtual card that is this model and answers as one that the catalogue does not have."""
+    record = alone.tested(f'model = "{model}"\n{UNKNOWN}{faults}', "unknown", plans.ready(plans.load(plan)))
+    verdict: dict[str, Any] = msgspec.to_builtins(alone.judged(record))
+    return verdict
 
 
 @pytest.mark.parametrize("model", [A100, RTX_3090])
-def test_a_healthy_one_is_ungraded_and_has_no_tier(tmp_path: Path, model: str) -> None:
-    verdict = verdict_of(tmp_path, model, plan="standard")
+def test_a_healthy_one_is_ungraded_and_has_no_tier(model: str) -> None:
+    verdict = verdict_of(model, plan="standard")
     assert (verdict["outcome"], verdict["tier"], verdict["exit_code"]) == ("reported", None, 10)
     assert "UNGRADED, no tier" in verdict["sentence"]
-    assert (verdict["model"], verdict["also_qualifies"], verdict["diagnoses"]) == (None, [], [])
+    assert (verdict["model"], verdict["also_qualifies"], verdict["diagnoses"]) == (None, (), ())
     assert verdict["baseline"]["name"] == "none"
     judged = {f"{one['probe']}.{one['measure']}": one for one in verdict["findings"]}
     for measure in defaults.shipped().measures:
@@ -67,15 +64,14 @@ ABSOLUTE = {
     "retired pages": (V100, 'kind = "retired_pages"\ndbe = 40\nsbe = 25', "memory.retired_pages"),
     "a corrupt InfoROM": (A100, 'kind = "inforom"\ncorrupt = true', "identity.inforom"),
     "an Xid": (RTX_3090, 'kind = "xid"\ncode = 62\nat_s = 5', "xid.62"),
-    "a loss": (RTX_3090, 'kind = "lost"\nat_s = 8', "device.lost"),
 }
 """Faults that need no model to be faults: the card's own model, what is planted, and what must be diagnosed."""
 
 
 @pytest.mark.parametrize("fault", ABSOLUTE)
-def test_every_absolute_gate_holds_without_a_model(tmp_path: Path, fault: str) -> None:
+def test_every_absolute_gate_holds_without_a_model(fault: str) -> None:
     model, planted, code = ABSOLUTE[fault]
-    verdict = verdict_of(tmp_path, model, f"\n[[fault]]\n{planted}\n")
+    verdict = verdict_of(model, f"\n[[fault]]\n{planted}\n")
     assert code in {one["code"] for one in verdict["diagnoses"]}
     assert (verdict["outcome"], verdict["exit_code"]) == ("not_certified", 20)
     assert verdict["tier"] in ("G", "H")
@@ -92,17 +88,24 @@ factor = 0.5
 """
 
 
-def test_what_is_only_slow_beside_a_model_is_neither_passed_nor_failed(tmp_path: Path) -> None:
-    verdict = verdict_of(tmp_path, RTX_3090, SLOW, plan="standard")
+def test_what_is_only_slow_beside_a_model_is_neither_passed_nor_failed() -> None:
+    verdict = verdict_of(RTX_3090, SLOW, plan="standard")
     assert (verdict["outcome"], verdict["tier"], verdict["exit_code"]) == ("reported", None, 10)
     assert not any(one["outcome"] == "pass" and one["measure"].endswith("_per_clock") for one in verdict["findings"])
 
 
 def test_an_old_driver_leaves_nvidia_out_of_the_name_and_the_card_is_graded(tmp_path: Path) -> None:
     known = '\n[identity]\nname = "GeForce RTX 3090"\n'
-    scenario = tmp_path / "old.toml"
-    scenario.write_text(f'model = "{RTX_3090}"\nseed = 7\n{known}', encoding="utf-8")
+    record = alone.tested(f'model = "{RTX_3090}"\nseed = 7\n{known}', "old", plans.ready(plans.load("quick")))
+    verdict = alone.judged(record)
+    assert (verdict.model, verdict.outcome, verdict.diagnoses) == (RTX_3090, "reported", ())
+
+
+def test_a_loss_is_one_without_a_model(tmp_path: Path) -> None:
+    """Through the door, because it ends the process that tests the card."""
+    scenario = tmp_path / "unknown.toml"
+    scenario.write_text(f'model = "{RTX_3090}"\n{UNKNOWN}[[fault]]\nkind = "lost"\nat_s = 8\n', encoding="utf-8")
     arguments = ["certify", "--simulate", str(scenario), "--plan", "quick", "--json", "--out", str(tmp_path / "out")]
     done = CliRunner().invoke(main, [*arguments, "--store", str(tmp_path / "ledger.sqlite")])
     (card,) = json.loads(done.stdout)["cards"]
-    assert (card["model"], card["outcome"], card["diagnoses"]) == (RTX_3090, "reported", [])
+    assert (card["outcome"], card["diagnoses"], done.exit_code) == ("not_certified", ["device.lost"], 20)

@@ -1,15 +1,12 @@
-"""Records to judge: a healthy virtual A100 and a faulty RTX 3090, each run once by the real supervisor."""
-
-from pathlib import Path
+"""Records to judge: a healthy virtual A100 and a faulty RTX 3090, each tested once."""
 
 import pytest
 from msgspec import structs
 
 from gpucert.device.simulated import scenario
 from gpucert.record import Record
-from gpucert.run import supervisor
 from gpucert.run.plan import PlannedRun, load, ready
-from gpucert.run.request import RunRequest
+from tests import alone
 
 
 def short(name: str = "standard") -> PlannedRun:
@@ -19,14 +16,9 @@ def short(name: str = "standard") -> PlannedRun:
     return structs.replace(planned, steps=steps)
 
 
-def run(folder: Path, name: str) -> Record:
-    text, source = scenario.find(name)
-    return supervisor.run_card(RunRequest(plan=short(), folder=folder, scenario=text, source=source))
-
-
 @pytest.fixture(scope="session")
-def soaked(tmp_path_factory: pytest.TempPathFactory) -> Record:
-    return run(tmp_path_factory.mktemp("healthy") / "card", "healthy-a100-sxm4-80gb")
+def soaked() -> Record:
+    return alone.tested(*scenario.find("healthy-a100-sxm4-80gb"), short())
 
 
 @pytest.fixture(scope="session")
@@ -36,6 +28,6 @@ def healthy(soaked: Record) -> Record:
 
 
 @pytest.fixture(scope="session")
-def faulty(tmp_path_factory: pytest.TempPathFactory) -> Record:
-    record = run(tmp_path_factory.mktemp("faulty") / "card", "stuck-bit")
+def faulty() -> Record:
+    record = alone.tested(*scenario.find("stuck-bit"), short())
     return structs.replace(record, steps=tuple(structs.replace(step, traces={}) for step in record.steps))

@@ -10,11 +10,10 @@ from gpucert.certificate.tiles import Tile, tiles
 from gpucert.outcome import LOOKS, Outcome, VerdictOutcome
 from gpucert.reading import Absence, Absent
 from gpucert.record import Record, StepRecord
-from gpucert.run import supervisor
-from gpucert.run.request import RunRequest
 from gpucert.stress.backend import PARTITIONS, UNIT_OF, ArithmeticUnit, DType
 from gpucert.verdict import rules, wrong
 from gpucert.verdict.verdict import Finding, Verdict
+from tests import alone
 from tests.verdict.conftest import short
 from tests.verdict.judging import codes, judged, with_value
 
@@ -22,11 +21,9 @@ H100 = "NVIDIA H100 80GB HBM3"
 
 
 @pytest.fixture(scope="module")
-def hopper(tmp_path_factory: pytest.TempPathFactory) -> Record:
+def hopper() -> Record:
     """A healthy card with a unit for FP8."""
-    text = f'model = "{H100}"\nvram_mib = 8\nseed = 3\n'
-    folder = tmp_path_factory.mktemp("hopper") / "card"
-    record = supervisor.run_card(RunRequest(plan=short(), folder=folder, scenario=text, source="test"))
+    record = alone.tested(f'model = "{H100}"\nseed = 3\n', "test", short())
     return structs.replace(record, steps=tuple(structs.replace(step, traces={}) for step in record.steps))
 
 
