@@ -20,7 +20,16 @@ from gpucert.outcome import ExitCode
 from gpucert.run import plan
 from gpucert.stress import offers
 from gpucert.stress.backend import UNIT_OF, ArithmeticUnit, DType
-from gpucert.trials import compute_faults, compute_peers, compute_suite, detection, detection_table, drawn, pool
+from gpucert.trials import (
+    compute_faults,
+    compute_peers,
+    compute_suite,
+    detection,
+    detection_table,
+    drawn,
+    of_plan,
+    pool,
+)
 from gpucert.trials.detection import HEALTHY, Told
 from tests.test_detection import PAGE, bench, row_of, run
 from tests.test_scenarios import EXPECTED
@@ -154,9 +163,9 @@ def test_what_is_wrong_everywhere_has_no_sm_to_be_named() -> None:
 @pytest.mark.parametrize("profile", compute_suite.PROFILES)
 def test_a_profile_is_what_its_plan_checks(profile: str) -> None:
     whole = {step.probe: step for step in plan.load(profile).step}
-    assert compute_suite.planned(profile).steps == tuple(whole[probe] for probe in compute_suite.PROBES)
+    assert of_plan.planned(profile, compute_suite.PROBES).steps == tuple(whole[probe] for probe in compute_suite.PROBES)
     others = [probe for probe in compute_suite.PROBES if probe != "gemm_exact"]
-    assert [step.probe for step in compute_suite.planned(profile, "gemm_exact").steps] == others
+    assert [step.probe for step in of_plan.planned(profile, compute_suite.PROBES, "gemm_exact").steps] == others
 
 
 def test_what_a_step_is_worth_shows_where_it_is_left_out() -> None:

@@ -11,7 +11,7 @@ from gpucert.device.simulated.faults import ThermalIntermittent
 from gpucert.device.simulated.scenario import Scenario
 from gpucert.device.simulated.silicon import silicon
 from gpucert.run import plan
-from gpucert.trials import cycles_faults, cycles_suite, drawn, in_process
+from gpucert.trials import cycles_faults, cycles_suite, drawn, of_plan
 from tests.test_detection import PAGE, bench
 from tests.test_scenarios import EXPECTED
 from tests.verdict.judging import judged
@@ -58,7 +58,7 @@ def test_the_built_in_scenario_must_end_as_its_kind_does() -> None:
 
 
 def test_the_steps_are_those_of_the_standard_plan() -> None:
-    steps = cycles_suite.planned("standard").steps
+    steps = of_plan.planned("standard", cycles_suite.PROBES).steps
     assert [step.probe for step in steps] == list(cycles_suite.PROBES) == list(cycles_suite.phases("standard"))
     assert all(step in plan.load("standard").step for step in steps)
 
@@ -71,7 +71,7 @@ def test_a_joint_is_found_by_heat_cycles_alone() -> None:
 
 def test_a_joint_is_told_right_by_its_name() -> None:
     one = card("joint_lost", 2)
-    record = in_process.run(one.text, "test", cycles_suite.planned("standard"), cycles_suite.seed(one))
+    record = cycles_suite.run(one, "standard")
     verdict = judged(record)
     seen = cycles_suite.seen(one, record, verdict)
     assert (seen.found, seen.right, seen.foreign) == (True, True, False)

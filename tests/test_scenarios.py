@@ -166,7 +166,7 @@ def test_every_built_in_scenario_is_expected_to_end_somehow() -> None:
 
 def without_processes(name: str, plan: str) -> tuple[int, dict[str, object]]:
     """The same of a card that is tested in this process, its undecided steps only once."""
-    verdict = alone.judged(alone.tested(*scenario.find(name), plans.ready(plans.load(plan))))
+    verdict = judged(alone.tested(*scenario.find(name), plans.ready(plans.load(plan))))
     told = {"outcome": verdict.outcome, "tier": verdict.tier, "diagnoses": [one.code for one in verdict.diagnoses]}
     return int(verdict.exit_code), told
 

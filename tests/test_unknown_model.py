@@ -12,6 +12,7 @@ from gpucert.baselines import defaults
 from gpucert.cli import main
 from gpucert.run import plan as plans
 from tests import alone
+from tests.verdict.judging import judged
 
 UNKNOWN = """
 seed = 7
@@ -27,7 +28,7 @@ A100, RTX_3090, V100 = "NVIDIA A100-SXM4-80GB", "NVIDIA GeForce RTX 3090", "Tesl
 def verdict_of(model: str, faults: str = "", plan: str = "quick") -> dict[str, Any]:
     """The verdict on a virtual card that is this model and answers as one that the catalogue does not have."""
     record = alone.tested(f'model = "{model}"\n{UNKNOWN}{faults}', "unknown", plans.ready(plans.load(plan)))
-    verdict: dict[str, Any] = msgspec.to_builtins(alone.judged(record))
+    verdict: dict[str, Any] = msgspec.to_builtins(judged(record))
     return verdict
 
 
@@ -97,7 +98,7 @@ def test_what_is_only_slow_beside_a_model_is_neither_passed_nor_failed() -> None
 def test_an_old_driver_leaves_nvidia_out_of_the_name_and_the_card_is_graded(tmp_path: Path) -> None:
     known = '\n[identity]\nname = "GeForce RTX 3090"\n'
     record = alone.tested(f'model = "{RTX_3090}"\nseed = 7\n{known}', "old", plans.ready(plans.load("quick")))
-    verdict = alone.judged(record)
+    verdict = judged(record)
     assert (verdict.model, verdict.outcome, verdict.diagnoses) == (RTX_3090, "reported", ())
 
 

@@ -9,7 +9,7 @@ from msgspec import structs
 from gpucert.outcome import Outcome, VerdictOutcome
 from gpucert.reading import Absence, Absent
 from gpucert.record import Death, Mismatch, Record, StepRecord, Trace
-from gpucert.trials import cycles_suite, in_process
+from gpucert.trials import cycles_suite, in_process, of_plan
 from gpucert.verdict.verdict import Verdict
 from tests.verdict.judging import changed, codes, judged, with_value
 
@@ -26,7 +26,7 @@ def record_of(model: str, effect: str) -> Record:
     if effect:
         heat = "above_c = 55\nbelow_c = 45\ncycles = 2"
         text += f'[[fault]]\nkind = "thermal_intermittent"\n{heat}\neffect = "{effect}"\n'
-    return in_process.run(text, "test", cycles_suite.planned("standard"), 1)
+    return in_process.run(text, "test", of_plan.planned("standard", cycles_suite.PROBES), 1)
 
 
 def healthy() -> Record:

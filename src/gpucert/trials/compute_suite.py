@@ -2,16 +2,13 @@
 
 import re
 from collections.abc import Iterable, Iterator, Set
-from functools import cache
 
 from msgspec import structs
 
 from gpucert.device.simulated.scenario import Scenario
 from gpucert.record import Mismatch, Record, StepRecord
-from gpucert.run import plan
-from gpucert.run.plan import PlannedRun
 from gpucert.stress.backend import UNIT_OF, ArithmeticUnit, DType
-from gpucert.trials import compute_faults, compute_peers, drawn, in_process
+from gpucert.trials import compute_faults, compute_peers, drawn, of_plan
 from gpucert.trials.cards import Matcher
 from gpucert.trials.suite import Judges, Seen, anything, judged, nobody
 from gpucert.verdict.verdict import Verdict
@@ -26,9 +23,6 @@ FOREIGN = "diagnosis of another family"
 LOST = "A wrong answer, and whether its SM and unit were named, without one of the steps"
 PROBES = ("sm_answers", "gemm_exact", "gemm_sustained", "load_swings", "memory_under_load")
 """The probes that check answers: known ones, and products."""
-
-DATA = 4
-"""Seeds of test data: a wrong answer is flipped whatever the data are."""
 
 _SM = re.compile(r"\bSM (\d+)")
 
@@ -46,26 +40,14 @@ def judges(_profiles: tuple[str, ...], _models: Set[str], _match: Matcher) -> Ju
     return nobody
 
 
-@cache
-def planned(profile: str, without: str = "") -> PlannedRun:
-    """The steps of the plan that check arithmetic, as it has them; all but those of one probe, if one is named."""
-    steps = tuple(step for step in plan.load(profile).step if step.probe in PROBES and step.probe != without)
-    return plan.ready(structs.replace(plan.load("quick"), name=f"bench-detection-{profile}", step=steps))
-
-
-def seed(card: Scenario) -> int | None:
-    """Of the test data: one of a few, because the right answers of each are worked out once."""
-    return card.seed % DATA
-
-
 def phases(profile: str) -> tuple[str, ...]:
     """The probes of the steps."""
-    return tuple(dict.fromkeys(step.probe for step in planned(profile).steps))
+    return of_plan.phases(profile, PROBES)
 
 
 def run(card: Scenario, profile: str) -> Record:
     """The steps of a profile on a card."""
-    return in_process.run(card.text, profile, planned(profile), seed(card))
+    return of_plan.run(card, profile, PROBES)
 
 
 def seen(card: Scenario, record: Record, verdict: Verdict) -> Seen:
@@ -76,7 +58,7 @@ def seen(card: Scenario, record: Record, verdict: Verdict) -> Seen:
 
 def without(card: Scenario, profile: str, phase: str) -> Seen:
     """The run by its record, without a verdict."""
-    record = in_process.run(card.text, profile, planned(profile, phase), seed(card))
+    record = of_plan.run(card, profile, PROBES, without=phase)
     placed = _placed(Seen(_any_wrong(record)), card, record, _sms_of_record(record))
     return structs.replace(placed, right=placed.sm is not False and bool(placed.unit))
 

@@ -1,16 +1,13 @@
 """The suite of joints that open with heat cycles: the steps of a plan that ask the same before and in the cycles."""
 
 from collections.abc import Set
-from functools import cache
 
 from msgspec import structs
 
 from gpucert.device.simulated.scenario import Scenario
 from gpucert.reading import Absent
 from gpucert.record import Record, StepRecord
-from gpucert.run import plan
-from gpucert.run.plan import PlannedRun
-from gpucert.trials import cycles_faults, drawn, in_process, memory_faults
+from gpucert.trials import cycles_faults, drawn, memory_faults, of_plan
 from gpucert.trials.cards import Matcher
 from gpucert.trials.suite import Judges, Seen, anything, judged, nobody
 from gpucert.verdict.verdict import Verdict
@@ -26,9 +23,6 @@ FOREIGN = "diagnosis of another family"
 LOST = "Anything wrong, corrected, sent again or lost, and whether that was so in the cycles first, without one step"
 PROBES = ("pcie_link", "sm_answers", "memory_under_load", "heat_cycles")
 """The steps before the cycles that ask what they ask."""
-DATA = 4
-"""Seeds of test data: a joint opens whatever the data are."""
-
 _COUNTERS = ("ecc_corrected_volatile", "ecc_uncorrected_volatile", "pcie_replays")
 
 
@@ -45,26 +39,14 @@ def judges(_profiles: tuple[str, ...], _models: Set[str], _match: Matcher) -> Ju
     return nobody
 
 
-@cache
-def planned(profile: str, without: str = "") -> PlannedRun:
-    """The steps of the plan, as it has them; all but those of one probe, if one is named."""
-    steps = tuple(step for step in plan.load(profile).step if step.probe in PROBES and step.probe != without)
-    return plan.ready(structs.replace(plan.load("quick"), name=f"bench-detection-{profile}", step=steps))
-
-
-def seed(card: Scenario) -> int | None:
-    """Of the test data: one of a few, because the right answers of each are worked out once."""
-    return card.seed % DATA
-
-
 def phases(profile: str) -> tuple[str, ...]:
     """The probes of the steps."""
-    return tuple(dict.fromkeys(step.probe for step in planned(profile).steps))
+    return of_plan.phases(profile, PROBES)
 
 
 def run(card: Scenario, profile: str) -> Record:
     """The steps of a profile on a card."""
-    return in_process.run(card.text, profile, planned(profile), seed(card))
+    return of_plan.run(card, profile, PROBES)
 
 
 def seen(card: Scenario, _record: Record, verdict: Verdict) -> Seen:
@@ -76,7 +58,7 @@ def seen(card: Scenario, _record: Record, verdict: Verdict) -> Seen:
 
 def without(card: Scenario, profile: str, phase: str) -> Seen:
     """The run by its record, without a verdict."""
-    record = in_process.run(card.text, profile, planned(profile, phase), seed(card))
+    record = of_plan.run(card, profile, PROBES, without=phase)
     troubled = [step.probe for step in record.steps if _trouble(step)]
     return Seen(bool(troubled), right=troubled[:1] == ["heat_cycles"])
 
